@@ -1,0 +1,203 @@
+//! One call on its way through the gateway, in no protocol: what the fronts make and the stages judge.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::HeaderMap;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    error::Error,
+    rpc::{Facts, MethodSpec, Seen},
+};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(id: &str) -> Self {
+                Self(id.into())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// An organisation as the gateway's config names it.
+    OrgId
+}
+id! {
+    /// Who calls.
+    SubjectId
+}
+id! {
+    /// Which credential the caller was known by; never the credential itself.
+    CredentialId
+}
+
+/// Identifies one request in answers, logs, traces and audit records. Version 7, so that ids sort by time (RFC 9562).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(Uuid);
+
+/// Who calls, and for which org. Made by the identity stage from headers alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub subject: SubjectId,
+    pub org: OrgId,
+    pub credential: CredentialId,
+}
+
+/// When the caller stops waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+/// What outer layers need to know of a request when the inner ones are done with it: write-once cells, shared by all.
+#[derive(Clone, Debug)]
+pub struct Context(Arc<Cells>);
+
+#[derive(Debug)]
+struct Cells {
+    id: RequestId,
+    received: Instant,
+    method: OnceLock<&'static MethodSpec>,
+    identity: OnceLock<Identity>,
+    recorded: OnceLock<()>,
+}
+
+/// One call. The request is canonical protobuf: decoded, checked and encoded anew, so that upstream gets what the
+/// stages saw.
+#[derive(Debug)]
+pub struct Call {
+    pub method: &'static MethodSpec,
+    pub context: Context,
+    pub identity: Identity,
+    pub facts: Facts,
+    /// The canonical encoding of the decoded request, without unknown fields.
+    pub request: Bytes,
+    pub deadline: Deadline,
+    /// Request metadata that may travel upstream.
+    pub metadata: HeaderMap,
+    /// Paths of fields that the schema does not know; they were dropped.
+    pub unknown: Vec<String>,
+    /// Fires when the caller is gone.
+    pub gone: CancellationToken,
+    /// The place among the calls in flight: it is given back when the work ends, not when the caller leaves.
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Upstream's answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// As upstream sent it.
+    pub json: Bytes,
+    /// The same as protobuf.
+    pub wire: Bytes,
+    /// What the stages need to know of it.
+    pub seen: Seen,
+    /// Response metadata, already filtered by the allow list.
+    pub metadata: HeaderMap,
+}
+
+/// The seam between the fronts and the call plane: the gateway implements it, a test may.
+pub trait Handle: Clone + Send + Sync + 'static {
+    fn handle(&self, call: Call) -> BoxFuture<'static, Result<Reply, Error>>;
+}
+
+impl RequestId {
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for RequestId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Deadline {
+    pub fn at(instant: Instant) -> Self {
+        Self(instant)
+    }
+
+    pub fn instant(self) -> Instant {
+        self.0
+    }
+
+    /// The time that is left; `None` when it has passed.
+    pub fn remaining(self) -> Option<Duration> {
+        let left = self.0.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+impl Context {
+    pub fn new(id: RequestId, received: Instant) -> Self {
+        Self(Arc::new(Cells {
+            id,
+            received,
+            method: OnceLock::new(),
+            identity: OnceLock::new(),
+            recorded: OnceLock::new(),
+        }))
+    }
+
+    pub fn id(&self) -> RequestId {
+        self.0.id
+    }
+
+    /// When the request's headers had arrived.
+    pub fn received(&self) -> Instant {
+        self.0.received
+    }
+
+    pub fn method(&self) -> Option<&'static MethodSpec> {
+        self.0.method.get().copied()
+    }
+
+    pub fn set_method(&self, method: &'static MethodSpec) {
+        self.0.method.get_or_init(|| method);
+    }
+
+    pub fn identity(&self) -> Option<&Identity> {
+        self.0.identity.get()
+    }
+
+    pub fn set_identity(&self, identity: Identity) {
+        self.0.identity.get_or_init(|| identity);
+    }
+
+    /// Takes over the duty to record the request in the audit log. True for the first to ask, and only for that one.
+    pub fn take_record(&self) -> bool {
+        self.0.recorded.set(()).is_ok()
+    }
+}

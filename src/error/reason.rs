@@ -1,0 +1,120 @@
+//! The gateway's own reasons: `google.rpc.ErrorInfo.reason`, each with its code, its text and its retry mark.
+
+use super::{Code, Origin, Retry, Sent};
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $code:ident, $origin:ident, $retry:ident, $sent:ident, $text:literal;)*) => {
+        /// Why the gateway itself refused or failed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the README's table.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// `ErrorInfo.reason`: UPPER_SNAKE_CASE, part of the API.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            pub const fn code(self) -> Code {
+                match self { $(Self::$variant => Code::$code),* }
+            }
+
+            pub const fn origin(self) -> Origin {
+                match self { $(Self::$variant => Origin::$origin),* }
+            }
+
+            /// What is said about retries unless the stage knows better.
+            pub const fn retry(self) -> Retry {
+                match self { $(Self::$variant => Retry::$retry),* }
+            }
+
+            pub const fn sent(self) -> Sent {
+                match self { $(Self::$variant => Sent::$sent),* }
+            }
+
+            /// The constant public text.
+            pub const fn message(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No `authorization: Bearer`, or one that nobody has.
+    Unauthenticated = "UNAUTHENTICATED", Unauthenticated, Caller, Never, No,
+        "missing or unknown credentials";
+    /// The path names no method that the gateway serves.
+    UnknownMethod = "UNKNOWN_METHOD", Unimplemented, Caller, Never, No,
+        "unknown service or method";
+    /// The content type is none that the gateway speaks.
+    UnsupportedProtocol = "UNSUPPORTED_PROTOCOL", InvalidArgument, Caller, Never, No,
+        "unsupported content type or HTTP method";
+    /// `grpc-encoding` names a compression that the gateway does not know.
+    UnsupportedEncoding = "UNSUPPORTED_ENCODING", Unimplemented, Caller, Never, No,
+        "unsupported message encoding; identity and gzip are accepted";
+    /// The message is larger than the limit, compressed or inflated.
+    MessageTooLarge = "MESSAGE_TOO_LARGE", ResourceExhausted, Caller, Never, No,
+        "request message is larger than the limit";
+    /// The message framing is broken: a bad flag, a cut-off frame, compressed data that does not inflate.
+    MalformedFrame = "MALFORMED_FRAME", Internal, Caller, Never, No,
+        "malformed message framing";
+    /// A unary call carried no message, or more than one.
+    MessageCount = "MESSAGE_COUNT", Unimplemented, Caller, Never, No,
+        "a unary call carries exactly one message";
+    /// The bytes are not the method's request message.
+    MalformedMessage = "MALFORMED_MESSAGE", InvalidArgument, Caller, Never, No,
+        "request message cannot be decoded";
+    /// The request has a field that the schema does not know, and unknown fields are rejected.
+    UnknownField = "UNKNOWN_FIELD", InvalidArgument, Caller, Never, No,
+        "request has unknown fields";
+    /// `grpc-timeout` is not of the form that the gRPC specification gives.
+    MalformedTimeout = "MALFORMED_TIMEOUT", InvalidArgument, Caller, Never, No,
+        "malformed timeout";
+    /// A rule of the API itself is broken; it is always enforced.
+    Guardrail = "GUARDRAIL", InvalidArgument, Caller, Never, No,
+        "request breaks a guardrail";
+    /// A bound that only the official schema has is broken, and `validation.stricter` is `enforce`.
+    StricterBound = "STRICTER_BOUND", InvalidArgument, Caller, Never, No,
+        "request breaks a stricter bound";
+    /// The org's request rate is used up.
+    RateLimited = "RATE_LIMITED", ResourceExhausted, Gateway, Unsaid, No,
+        "request rate limit exceeded";
+    /// The gateway is at its limit of calls in flight.
+    Overloaded = "OVERLOADED", Unavailable, Gateway, Now, No,
+        "gateway is overloaded";
+    /// The deadline passed before an answer could be given. Whether the call was forwarded is in the audit log.
+    DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, Gateway, Unsaid, No,
+        "deadline exceeded";
+    /// The caller went away before the call was forwarded.
+    CallerGone = "CALLER_GONE", Cancelled, Caller, Never, No,
+        "call was cancelled";
+    /// The audit log cannot take the record, so the call is not made.
+    AuditUnavailable = "AUDIT_UNAVAILABLE", Unavailable, Gateway, Now, No,
+        "audit log is unavailable";
+    /// The call was made, but its outcome could not be recorded.
+    OutcomeNotRecorded = "OUTCOME_NOT_RECORDED", Unknown, Gateway, Never, Yes,
+        "outcome could not be recorded";
+    /// No connection to upstream, or the request provably never left.
+    UpstreamUnreachable = "UPSTREAM_UNREACHABLE", Unavailable, Gateway, Now, No,
+        "upstream is unreachable; the call was not forwarded";
+    /// A mutation left, and no usable answer came back.
+    UpstreamOutcomeUnknown = "UPSTREAM_OUTCOME_UNKNOWN", Unknown, Gateway, Never, Maybe,
+        "upstream gave no usable answer; the outcome is unknown";
+    /// Upstream does not accept the org's credential.
+    UpstreamCredential = "UPSTREAM_CREDENTIAL", Internal, Gateway, Never, Yes,
+        "upstream refused the gateway's credential";
+    /// A complete answer that is not what the contract says.
+    UpstreamInvalidResponse = "UPSTREAM_INVALID_RESPONSE", Internal, Gateway, Never, Yes,
+        "upstream sent an invalid response";
+    /// Upstream answered with a redirect, which is never followed.
+    UpstreamRedirect = "UPSTREAM_REDIRECT", Internal, Gateway, Never, Yes,
+        "upstream sent a redirect";
+    /// The gateway itself failed.
+    Internal = "INTERNAL", Internal, Gateway, Never, No,
+        "internal error";
+}

@@ -1,0 +1,200 @@
+//! The method table: what is known of each RPC before any call of it is made.
+//!
+//! A row is the only place, besides the fronts, that knows a method's Rust types. A new RPC is the proto, a row here
+//! and the two `impl`s that its messages need in [`facts`]. The table is held against the descriptors by a test.
+
+use bytes::Bytes;
+use prost::DecodeError;
+
+use crate::proto::gitpod::v1 as pb;
+
+mod facts;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use facts::{Facts, Filter, Object, Request, Response, Seen, Sizes, Timeout};
+pub use schema::{EnumSchema, Field, Kind, MessageSchema, Schema};
+
+/// What is known of one RPC.
+#[derive(Debug)]
+pub struct MethodSpec {
+    /// Full name of the service, `gitpod.v1.PrebuildService`.
+    pub service: &'static str,
+    pub name: &'static str,
+    /// `/<service>/<name>`, the same in gRPC, gRPC-Web and Connect.
+    pub path: &'static str,
+    pub class: Class,
+    /// `option idempotency_level = NO_SIDE_EFFECTS`.
+    pub no_side_effects: bool,
+    /// Facts that must be there.
+    pub requires: &'static [Required],
+    /// The read that shows the object which an id-addressed call is about.
+    pub lookup: Option<Lookup>,
+    /// Full name of the request message.
+    pub input: &'static str,
+    /// Full name of the response message.
+    pub output: &'static str,
+    /// The descriptors that `input` and `output` are found in.
+    pub schema: fn() -> &'static Schema,
+    decode: fn(&[u8]) -> Result<(Bytes, Facts), DecodeError>,
+    view: fn(&[u8]) -> Result<Seen, DecodeError>,
+}
+
+/// A method's names, as [`MethodSpec`] has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    pub service: &'static str,
+    pub name: &'static str,
+    pub path: &'static str,
+    pub input: &'static str,
+    pub output: &'static str,
+}
+
+/// What a call does upstream, as far as durability, retries and rights are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Changes nothing; may be cancelled and tried again.
+    Read,
+    /// Changes something; sent at most once.
+    Mutate,
+    /// Returns a secret; treated like a mutation.
+    Secret,
+}
+
+/// A fact that a method insists on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Required {
+    Project,
+    Class,
+    Prebuild,
+    Pool,
+    Spec,
+}
+
+/// How to look up the object that a call is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup {
+    pub method: &'static MethodSpec,
+    /// The look-up's canonical request, from the facts of the call.
+    pub request: fn(&Facts) -> Bytes,
+}
+
+impl MethodSpec {
+    /// A row for the messages `Q` and `R`, which `names` calls `input` and `output`.
+    pub const fn new<Q: Request, R: Response>(
+        names: Names,
+        class: Class,
+        schema: fn() -> &'static Schema,
+    ) -> Self {
+        let Names { service, name, path, input, output } = names;
+        Self {
+            service,
+            name,
+            path,
+            class,
+            no_side_effects: matches!(class, Class::Read),
+            requires: &[],
+            lookup: None,
+            input,
+            output,
+            schema,
+            decode: decode::<Q>,
+            view: view::<R>,
+        }
+    }
+
+    const fn requires(mut self, requires: &'static [Required]) -> Self {
+        self.requires = requires;
+        self
+    }
+
+    const fn resolved_by(mut self, method: &'static Self, request: fn(&Facts) -> Bytes) -> Self {
+        self.lookup = Some(Lookup { method, request });
+        self
+    }
+
+    /// Decodes a request and encodes it anew: the canonical bytes, and the facts that they state.
+    ///
+    /// # Errors
+    /// The bytes are not the method's request message.
+    pub fn decode(&self, wire: &[u8]) -> Result<(Bytes, Facts), DecodeError> {
+        (self.decode)(wire)
+    }
+
+    /// What the stages need to know of a reply.
+    ///
+    /// # Errors
+    /// The bytes are not the method's response message.
+    pub fn view(&self, wire: &[u8]) -> Result<Seen, DecodeError> {
+        (self.view)(wire)
+    }
+
+    /// The schema of the request message. `None` only if a row names a message that its descriptors lack.
+    pub fn input(&self) -> Option<&'static MessageSchema> {
+        (self.schema)().message(self.input)
+    }
+
+    /// The schema of the response message. `None` only if a row names a message that its descriptors lack.
+    pub fn output(&self) -> Option<&'static MessageSchema> {
+        (self.schema)().message(self.output)
+    }
+}
+
+fn decode<Q: Request>(wire: &[u8]) -> Result<(Bytes, Facts), DecodeError> {
+    let request = Q::decode(wire)?;
+    Ok((request.encode_to_vec().into(), request.facts()))
+}
+
+fn view<R: Response>(wire: &[u8]) -> Result<Seen, DecodeError> {
+    R::decode(wire).map(Response::seen)
+}
+
+/// The name by which health checks and routes know the service.
+pub const PREBUILD_SERVICE: &str = "gitpod.v1.PrebuildService";
+
+macro_rules! methods {
+    ($($constant:ident = $name:ident, $class:ident, $request:ident -> $response:ident $(, .$with:ident($($argument:expr),*))*;)*) => {
+        $(
+            pub static $constant: MethodSpec = MethodSpec::new::<pb::$request, pb::$response>(
+                Names {
+                    service: PREBUILD_SERVICE,
+                    name: stringify!($name),
+                    path: concat!("/gitpod.v1.PrebuildService/", stringify!($name)),
+                    input: concat!("gitpod.v1.", stringify!($request)),
+                    output: concat!("gitpod.v1.", stringify!($response)),
+                },
+                Class::$class,
+                Schema::gitpod,
+            )$(.$with($($argument),*))*;
+        )*
+
+        /// `gitpod.v1.PrebuildService`, in the order of the proto.
+        pub static PREBUILD_METHODS: &[&MethodSpec] = &[$(&$constant),*];
+    };
+}
+
+methods! {
+    CREATE_PREBUILD = CreatePrebuild, Mutate, CreatePrebuildRequest -> CreatePrebuildResponse,
+        .requires(&[Required::Project, Required::Spec]);
+    LIST_PREBUILDS = ListPrebuilds, Read, ListPrebuildsRequest -> ListPrebuildsResponse;
+    GET_PREBUILD = GetPrebuild, Read, GetPrebuildRequest -> GetPrebuildResponse,
+        .requires(&[Required::Prebuild]);
+    CANCEL_PREBUILD = CancelPrebuild, Mutate, CancelPrebuildRequest -> CancelPrebuildResponse,
+        .requires(&[Required::Prebuild]);
+    DELETE_PREBUILD = DeletePrebuild, Mutate, DeletePrebuildRequest -> DeletePrebuildResponse,
+        .requires(&[Required::Prebuild]);
+    CREATE_PREBUILD_LOGS_TOKEN = CreatePrebuildLogsToken, Secret,
+        CreatePrebuildLogsTokenRequest -> CreatePrebuildLogsTokenResponse,
+        .requires(&[Required::Prebuild]);
+    CREATE_WARM_POOL = CreateWarmPool, Mutate, CreateWarmPoolRequest -> CreateWarmPoolResponse,
+        .requires(&[Required::Project, Required::Class]);
+    GET_WARM_POOL = GetWarmPool, Read, GetWarmPoolRequest -> GetWarmPoolResponse,
+        .requires(&[Required::Pool]);
+    LIST_WARM_POOLS = ListWarmPools, Read, ListWarmPoolsRequest -> ListWarmPoolsResponse;
+    UPDATE_WARM_POOL = UpdateWarmPool, Mutate, UpdateWarmPoolRequest -> UpdateWarmPoolResponse,
+        .requires(&[Required::Pool]),
+        .resolved_by(&GET_WARM_POOL, facts::get_warm_pool);
+    DELETE_WARM_POOL = DeleteWarmPool, Mutate, DeleteWarmPoolRequest -> DeleteWarmPoolResponse,
+        .requires(&[Required::Pool]);
+}

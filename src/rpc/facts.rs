@@ -1,0 +1,268 @@
+//! What the stages see of a message: plain values in one struct, whatever the method.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::proto::gitpod::v1 as pb;
+
+/// What a request states. `None` is absent: where a field has no presence, its default counts as absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `project_id`
+    pub project: Option<String>,
+    /// `environment_class_id`
+    pub class: Option<String>,
+    /// `prebuild_id`
+    pub prebuild: Option<String>,
+    /// `warm_pool_id`
+    pub pool: Option<String>,
+    /// Whether `spec` is there.
+    pub spec: bool,
+    /// `spec.timeout`
+    pub timeout: Option<Timeout>,
+    /// `spec.desired_phase`
+    pub desired_phase: Option<i32>,
+    pub sizes: Sizes,
+    /// `pagination.page_size`
+    pub page_size: Option<i32>,
+    pub filter: Filter,
+    /// The object that the call is about, once it has been looked up.
+    pub resource: Option<Object>,
+}
+
+/// A protobuf duration as it came, possibly out of range or of mixed sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeout {
+    pub seconds: i64,
+    pub nanos: i32,
+}
+
+/// Sizes of a warm pool, in instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// `desired_size`
+    pub desired: Option<i32>,
+    /// `min_size`
+    pub min: Option<i32>,
+    /// `max_size`
+    pub max: Option<i32>,
+}
+
+/// What a List is narrowed to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// `filter.project_ids`
+    pub projects: Vec<String>,
+    /// `filter.environment_class_ids`
+    pub classes: Vec<String>,
+    /// `filter.creator_ids`
+    pub creators: Vec<String>,
+    /// `filter.executor_ids`
+    pub executors: Vec<String>,
+    /// `filter.phases`
+    pub phases: Vec<i32>,
+    /// `filter.triggered_by`
+    pub triggers: Vec<i32>,
+}
+
+/// A prebuild or a warm pool as upstream showed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Object {
+    pub id: String,
+    pub organization: String,
+    pub project: String,
+    pub class: String,
+    /// Of a warm pool; empty for a prebuild.
+    pub sizes: Sizes,
+}
+
+/// What a reply shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub objects: Vec<Object>,
+}
+
+/// A request message that can state its facts.
+pub trait Request: Message + Default {
+    fn facts(&self) -> Facts;
+}
+
+/// A response message that can show its objects.
+pub trait Response: Message + Default {
+    fn seen(self) -> Seen {
+        Seen::default()
+    }
+}
+
+/// A string without presence: empty is absent.
+fn present(value: &str) -> Option<String> {
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+fn page_size(pagination: Option<&pb::PaginationRequest>) -> Option<i32> {
+    pagination.map(|page| page.page_size)
+}
+
+impl Request for pb::CreatePrebuildRequest {
+    fn facts(&self) -> Facts {
+        let spec = self.spec.as_ref();
+        Facts {
+            project: present(&self.project_id),
+            class: self.environment_class_id.clone(),
+            spec: spec.is_some(),
+            timeout: spec
+                .and_then(|spec| spec.timeout.as_ref())
+                .map(|timeout| Timeout { seconds: timeout.seconds, nanos: timeout.nanos }),
+            desired_phase: spec.map(|spec| spec.desired_phase),
+            ..Facts::default()
+        }
+    }
+}
+
+impl Request for pb::ListPrebuildsRequest {
+    fn facts(&self) -> Facts {
+        let filter = self.filter.as_ref().map(|filter| Filter {
+            projects: filter.project_ids.clone(),
+            creators: filter.creator_ids.clone(),
+            executors: filter.executor_ids.clone(),
+            phases: filter.phases.clone(),
+            triggers: filter.triggered_by.clone(),
+            ..Filter::default()
+        });
+        Facts {
+            page_size: page_size(self.pagination.as_ref()),
+            filter: filter.unwrap_or_default(),
+            ..Facts::default()
+        }
+    }
+}
+
+macro_rules! by_prebuild_id {
+    ($($request:ident),*) => {$(
+        impl Request for pb::$request {
+            fn facts(&self) -> Facts {
+                Facts { prebuild: present(&self.prebuild_id), ..Facts::default() }
+            }
+        }
+    )*};
+}
+
+by_prebuild_id!(
+    GetPrebuildRequest,
+    CancelPrebuildRequest,
+    DeletePrebuildRequest,
+    CreatePrebuildLogsTokenRequest
+);
+
+impl Request for pb::CreateWarmPoolRequest {
+    #[expect(deprecated, reason = "desired_size is still part of the API")]
+    fn facts(&self) -> Facts {
+        Facts {
+            project: present(&self.project_id),
+            class: present(&self.environment_class_id),
+            sizes: Sizes {
+                desired: (self.desired_size != 0).then_some(self.desired_size),
+                min: self.min_size,
+                max: self.max_size,
+            },
+            ..Facts::default()
+        }
+    }
+}
+
+impl Request for pb::ListWarmPoolsRequest {
+    fn facts(&self) -> Facts {
+        let filter = self.filter.as_ref().map(|filter| Filter {
+            projects: filter.project_ids.clone(),
+            classes: filter.environment_class_ids.clone(),
+            ..Filter::default()
+        });
+        Facts {
+            page_size: page_size(self.pagination.as_ref()),
+            filter: filter.unwrap_or_default(),
+            ..Facts::default()
+        }
+    }
+}
+
+impl Request for pb::UpdateWarmPoolRequest {
+    #[expect(deprecated, reason = "desired_size is still part of the API")]
+    fn facts(&self) -> Facts {
+        Facts {
+            pool: present(&self.warm_pool_id),
+            sizes: Sizes { desired: self.desired_size, min: self.min_size, max: self.max_size },
+            ..Facts::default()
+        }
+    }
+}
+
+macro_rules! by_pool_id {
+    ($($request:ident),*) => {$(
+        impl Request for pb::$request {
+            fn facts(&self) -> Facts {
+                Facts { pool: present(&self.warm_pool_id), ..Facts::default() }
+            }
+        }
+    )*};
+}
+
+by_pool_id!(GetWarmPoolRequest, DeleteWarmPoolRequest);
+
+/// The look-up of a warm pool by the id that a call names.
+pub(super) fn get_warm_pool(facts: &Facts) -> Bytes {
+    let warm_pool_id = facts.pool.clone().unwrap_or_default();
+    pb::GetWarmPoolRequest { warm_pool_id }.encode_to_vec().into()
+}
+
+impl From<pb::Prebuild> for Object {
+    fn from(prebuild: pb::Prebuild) -> Self {
+        let metadata = prebuild.metadata.unwrap_or_default();
+        Self {
+            id: prebuild.id,
+            organization: metadata.organization_id,
+            project: metadata.project_id,
+            class: metadata.environment_class_id,
+            sizes: Sizes::default(),
+        }
+    }
+}
+
+impl From<pb::WarmPool> for Object {
+    #[expect(deprecated, reason = "older pools have only desired_size")]
+    fn from(pool: pb::WarmPool) -> Self {
+        let metadata = pool.metadata.unwrap_or_default();
+        let spec = pool.spec.unwrap_or_default();
+        Self {
+            id: pool.id,
+            organization: metadata.organization_id,
+            project: metadata.project_id,
+            class: metadata.environment_class_id,
+            sizes: Sizes { desired: Some(spec.desired_size), min: spec.min_size, max: spec.max_size },
+        }
+    }
+}
+
+macro_rules! shows {
+    ($($response:ident.$field:ident),*) => {$(
+        impl Response for pb::$response {
+            fn seen(self) -> Seen {
+                Seen { objects: self.$field.into_iter().map(Object::from).collect() }
+            }
+        }
+    )*};
+}
+
+shows!(
+    CreatePrebuildResponse.prebuild,
+    ListPrebuildsResponse.prebuilds,
+    GetPrebuildResponse.prebuild,
+    CancelPrebuildResponse.prebuild,
+    CreateWarmPoolResponse.warm_pool,
+    GetWarmPoolResponse.warm_pool,
+    ListWarmPoolsResponse.warm_pools,
+    UpdateWarmPoolResponse.warm_pool
+);
+
+impl Response for pb::DeletePrebuildResponse {}
+impl Response for pb::CreatePrebuildLogsTokenResponse {}
+impl Response for pb::DeleteWarmPoolResponse {}
