@@ -6,11 +6,13 @@
 use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
 use http::HeaderMap;
-use prost::{Message, Name};
 use prost_types::Any;
 pub use tonic::Code;
 
+mod detail;
 mod reason;
+
+pub use detail::{Detail, TYPE_URL_PREFIX};
 pub use reason::Reason;
 
 /// `google.rpc.ErrorInfo.domain` of every refusal that the gateway itself makes.
@@ -35,8 +37,9 @@ pub struct Error {
     pub retry: Retry,
     /// How far the call got.
     pub sent: Sent,
-    /// Response metadata that upstream sent along with its error, already filtered by the allow list.
-    pub metadata: HeaderMap,
+    /// Response metadata that upstream sent along with its error, already filtered by the allow list. Boxed, so that
+    /// the `Result` of every stage stays small.
+    pub metadata: Box<HeaderMap>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -88,7 +91,7 @@ impl Error {
             details: Vec::new(),
             retry: reason.retry(),
             sent: reason.sent(),
-            metadata: HeaderMap::new(),
+            metadata: Box::default(),
             source: None,
         }
     }
@@ -104,7 +107,7 @@ impl Error {
             details: Vec::new(),
             retry: Retry::Unsaid,
             sent: Sent::Yes,
-            metadata: HeaderMap::new(),
+            metadata: Box::default(),
             source: None,
         }
     }
@@ -116,8 +119,8 @@ impl Error {
     }
 
     /// Adds a `google.rpc` detail.
-    pub fn with_detail<M: Message + Name>(mut self, detail: &M) -> Self {
-        self.details.push(Any { type_url: M::type_url(), value: detail.encode_to_vec() });
+    pub fn with_detail(mut self, detail: &impl Detail) -> Self {
+        self.details.push(detail.to_any());
         self
     }
 
@@ -135,6 +138,29 @@ impl Error {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+}
+
+/// The name of a status code, as `google.rpc.Code` spells it.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 

@@ -1,8 +1,26 @@
 //! prebuild-gateway: the guardrail endpoint in front of the Prebuild API of Gitpod/Ona.
 //!
-//! Rooms by level; a room imports only from lower ones (`tests/architecture.rs` holds the code to it).
+//! The way of a call is written out in [`gateway`]: two stacks of tower layers, one over HTTP, one over decoded calls.
+//! This is the map of the rooms. A room imports only from lower levels; `tests/architecture.rs` holds the code to it.
+//!
+//! | level | rooms |
+//! |---|---|
+//! | 10 | [`cli`]: one file per command |
+//! | 9 | [`app`]: the running process, started in order and drained in the reverse one |
+//! | 8 | [`config`]: every room's section, checked whole · [`admin`]: health, readiness, metrics |
+//! | 7 | [`server`]: the hardened listener · [`sandbox`]: an upstream in memory, for `dev` and tests |
+//! | 6 | [`gateway`]: the way of a call |
+//! | 5 | [`front`]: protocols to calls and errors to bytes · [`upstream`]: permitted calls to Connect JSON and back |
+//! | 4 | the stages, which never name each other: [`identity`], [`limit`], [`policy`], [`audit`] |
+//! | 3 | [`connect`]: the Connect wire format, and the JSON transcoder |
+//! | 2 | [`call`]: one call, in no protocol · [`stack`]: a stage as a tower layer |
+//! | 1 | [`rpc`]: the method table · [`error`] · [`telemetry`] |
+//! | 0 | [`proto`]: the generated code |
+//!
+//! A new RPC is the proto, a row in [`rpc`] and its facts. A new stage is a module and a line in [`gateway`].
 
 pub mod call;
+pub mod connect;
 pub mod error;
 pub mod proto;
 pub mod rpc;

@@ -1,7 +1,7 @@
 //! The method table: what is known of each RPC before any call of it is made.
 //!
 //! A row is the only place, besides the fronts, that knows a method's Rust types. A new RPC is the proto, a row here
-//! and the two `impl`s that its messages need in [`facts`]. The table is held against the descriptors by a test.
+//! and the two `impl`s that its messages need in `rpc/facts.rs`. The table is held against the descriptors by a test.
 
 use bytes::Bytes;
 use prost::DecodeError;
@@ -14,7 +14,7 @@ mod schema;
 mod tests;
 
 pub use facts::{Facts, Filter, Object, Request, Response, Seen, Sizes, Timeout};
-pub use schema::{EnumSchema, Field, Kind, MessageSchema, Schema};
+pub use schema::{EnumSchema, Field, Form, Kind, MessageSchema, Schema};
 
 /// What is known of one RPC.
 #[derive(Debug)]
@@ -37,8 +37,9 @@ pub struct MethodSpec {
     pub output: &'static str,
     /// The descriptors that `input` and `output` are found in.
     pub schema: fn() -> &'static Schema,
-    decode: fn(&[u8]) -> Result<(Bytes, Facts), DecodeError>,
-    view: fn(&[u8]) -> Result<Seen, DecodeError>,
+    decode: Decode<(Bytes, Facts)>,
+    view: Decode<Seen>,
+    recode: Decode<Bytes>,
 }
 
 /// A method's names, as [`MethodSpec`] has them.
@@ -50,6 +51,9 @@ pub struct Names {
     pub input: &'static str,
     pub output: &'static str,
 }
+
+/// Decodes a message of the row.
+type Decode<T> = fn(&[u8]) -> Result<T, DecodeError>;
 
 /// What a call does upstream, as far as durability, retries and rights are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +105,7 @@ impl MethodSpec {
             schema,
             decode: decode::<Q>,
             view: view::<R>,
+            recode: recode::<R>,
         }
     }
 
@@ -130,6 +135,14 @@ impl MethodSpec {
         (self.view)(wire)
     }
 
+    /// The canonical encoding of a reply: fields in order, unknown ones left out.
+    ///
+    /// # Errors
+    /// The bytes are not the method's response message.
+    pub fn recode(&self, wire: &[u8]) -> Result<Bytes, DecodeError> {
+        (self.recode)(wire)
+    }
+
     /// The schema of the request message. `None` only if a row names a message that its descriptors lack.
     pub fn input(&self) -> Option<&'static MessageSchema> {
         (self.schema)().message(self.input)
@@ -148,6 +161,10 @@ fn decode<Q: Request>(wire: &[u8]) -> Result<(Bytes, Facts), DecodeError> {
 
 fn view<R: Response>(wire: &[u8]) -> Result<Seen, DecodeError> {
     R::decode(wire).map(Response::seen)
+}
+
+fn recode<R: Response>(wire: &[u8]) -> Result<Bytes, DecodeError> {
+    Ok(R::decode(wire)?.encode_to_vec().into())
 }
 
 /// The name by which health checks and routes know the service.

@@ -2,6 +2,9 @@
 
 use super::{Code, Origin, Retry, Sent};
 
+#[cfg(test)]
+mod tests;
+
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $code:ident, $origin:ident, $retry:ident, $sent:ident, $text:literal;)*) => {
         /// Why the gateway itself refused or failed.
@@ -66,6 +69,9 @@ reasons! {
     /// A unary call carried no message, or more than one.
     MessageCount = "MESSAGE_COUNT", Unimplemented, Caller, Never, No,
         "a unary call carries exactly one message";
+    /// The message did not arrive in time.
+    SlowRequest = "SLOW_REQUEST", DeadlineExceeded, Caller, Never, No,
+        "request message took too long to arrive";
     /// The bytes are not the method's request message.
     MalformedMessage = "MALFORMED_MESSAGE", InvalidArgument, Caller, Never, No,
         "request message cannot be decoded";

@@ -2,71 +2,92 @@
 
 use bytes::Bytes;
 use prost::Message;
+use serde::Serialize;
 
 use crate::proto::gitpod::v1 as pb;
 
 /// What a request states. `None` is absent: where a field has no presence, its default counts as absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Facts {
     /// `project_id`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// `environment_class_id`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
     /// `prebuild_id`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub prebuild: Option<String>,
     /// `warm_pool_id`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
     /// Whether `spec` is there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub spec: bool,
     /// `spec.timeout`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Timeout>,
     /// `spec.desired_phase`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_phase: Option<i32>,
+    #[serde(skip_serializing_if = "Sizes::is_empty")]
     pub sizes: Sizes,
     /// `pagination.page_size`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub page_size: Option<i32>,
+    #[serde(skip_serializing_if = "Filter::is_empty")]
     pub filter: Filter,
     /// The object that the call is about, once it has been looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<Object>,
 }
 
 /// A protobuf duration as it came, possibly out of range or of mixed sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Timeout {
     pub seconds: i64,
     pub nanos: i32,
 }
 
 /// Sizes of a warm pool, in instances.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sizes {
     /// `desired_size`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub desired: Option<i32>,
     /// `min_size`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub min: Option<i32>,
     /// `max_size`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<i32>,
 }
 
 /// What a List is narrowed to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Filter {
     /// `filter.project_ids`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub projects: Vec<String>,
     /// `filter.environment_class_ids`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
     /// `filter.creator_ids`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub creators: Vec<String>,
     /// `filter.executor_ids`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub executors: Vec<String>,
     /// `filter.phases`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<i32>,
     /// `filter.triggered_by`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<i32>,
 }
 
 /// A prebuild or a warm pool as upstream showed it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Object {
     pub id: String,
     pub organization: String,
@@ -80,6 +101,35 @@ pub struct Object {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     pub objects: Vec<Object>,
+}
+
+impl Sizes {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Present `min_size` and `max_size` of a pool: one that has neither behaves as min = max = desired. What the
+    /// other bound of a pool with only one is, upstream alone knows.
+    pub fn bounds(self) -> (Option<i32>, Option<i32>) {
+        match (self.min, self.max) {
+            (None, None) => (self.desired, self.desired),
+            bounds => bounds,
+        }
+    }
+}
+
+impl Filter {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Object {
+    /// Writers that this gateway does not see can still race: a pool's bounds are looked at again in every answer.
+    pub fn bounds_crossed(&self) -> bool {
+        let (min, max) = self.sizes.bounds();
+        min.zip(max).is_some_and(|(min, max)| min > max)
+    }
 }
 
 /// A request message that can state its facts.
@@ -100,7 +150,7 @@ fn present(value: &str) -> Option<String> {
 }
 
 fn page_size(pagination: Option<&pb::PaginationRequest>) -> Option<i32> {
-    pagination.map(|page| page.page_size)
+    pagination.map(|page| page.page_size).filter(|size| *size != 0)
 }
 
 impl Request for pb::CreatePrebuildRequest {
@@ -113,7 +163,7 @@ impl Request for pb::CreatePrebuildRequest {
             timeout: spec
                 .and_then(|spec| spec.timeout.as_ref())
                 .map(|timeout| Timeout { seconds: timeout.seconds, nanos: timeout.nanos }),
-            desired_phase: spec.map(|spec| spec.desired_phase),
+            desired_phase: spec.map(|spec| spec.desired_phase).filter(|phase| *phase != 0),
             ..Facts::default()
         }
     }

@@ -1,4 +1,7 @@
 //! The descriptors as plain tables: what the transcoder and the unknown-field walk ask on every call.
+//!
+//! Look-ups are made to be quick for writers that keep the proto's order, as canonical ones do: the next field is
+//! looked for just after the one before, and only then in a sorted table.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -24,9 +27,24 @@ pub struct Schema {
 pub struct MessageSchema {
     /// `package.Message`, without a leading dot.
     pub full_name: String,
+    /// How it looks in JSON.
+    pub form: Form,
     /// By number.
     pub fields: Vec<Field>,
-    by_name: HashMap<String, usize>,
+    by_name: Names<usize>,
+}
+
+/// How a message looks in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// An object with one key per field.
+    Object,
+    /// `google.protobuf.Duration`: `"3600s"`.
+    Duration,
+    /// `google.protobuf.Timestamp`: RFC 3339.
+    Timestamp,
+    /// A form of its own that is not translated: a map's entry, `Any`, `Struct`, `FieldMask`, a wrapper.
+    Other,
 }
 
 /// One field of a message.
@@ -36,6 +54,8 @@ pub struct Field {
     pub name: String,
     /// As canonical JSON has it, lowerCamelCase.
     pub json_name: String,
+    /// `"jsonName":`, ready to be written.
+    pub json_key: String,
     pub number: u32,
     pub kind: Kind,
     pub repeated: bool,
@@ -55,9 +75,35 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct EnumSchema {
     pub full_name: String,
-    by_name: HashMap<String, i32>,
-    by_number: HashMap<i32, String>,
+    by_name: Names<i32>,
+    /// Sorted; the first name of a number is the canonical one (aliases follow).
+    by_number: Vec<(i32, String)>,
 }
+
+/// What names stand for, sorted by length first: most comparisons end there.
+#[derive(Debug)]
+struct Names<T>(Vec<(String, T)>);
+
+/// How far ahead of the field before the next one is looked for: more than a message of this API has fields.
+const LOOK_AHEAD: usize = 16;
+
+/// Messages whose JSON is neither an object of their fields nor known here.
+const OTHER_FORMS: [&str; 14] = [
+    "google.protobuf.Any",
+    "google.protobuf.BoolValue",
+    "google.protobuf.BytesValue",
+    "google.protobuf.DoubleValue",
+    "google.protobuf.FieldMask",
+    "google.protobuf.FloatValue",
+    "google.protobuf.Int32Value",
+    "google.protobuf.Int64Value",
+    "google.protobuf.ListValue",
+    "google.protobuf.StringValue",
+    "google.protobuf.Struct",
+    "google.protobuf.UInt32Value",
+    "google.protobuf.UInt64Value",
+    "google.protobuf.Value",
+];
 
 static GITPOD: LazyLock<Schema> = LazyLock::new(|| Schema::from_descriptors(proto::DESCRIPTORS));
 
@@ -98,13 +144,11 @@ impl Schema {
         for descriptor in enums {
             let full_name = join(scope, descriptor.name());
             let values = || descriptor.value.iter().map(|value| (value.name().to_owned(), value.number()));
+            let mut by_number: Vec<_> = values().map(|(name, number)| (number, name)).collect();
+            by_number.sort_by_key(|(number, _)| *number);
+            by_number.dedup_by_key(|(number, _)| *number);
             self.enum_names.insert(full_name.clone(), self.enums.len());
-            self.enums.push(EnumSchema {
-                full_name,
-                by_name: values().collect(),
-                // The first name of a number is the canonical one (aliases follow).
-                by_number: values().rev().map(|(name, number)| (number, name)).collect(),
-            });
+            self.enums.push(EnumSchema { full_name, by_name: Names::new(values()), by_number });
         }
         for descriptor in messages {
             let full_name = join(scope, descriptor.name());
@@ -119,12 +163,13 @@ impl Schema {
             let full_name = join(scope, descriptor.name());
             let mut fields: Vec<_> = descriptor.field.iter().filter_map(|field| self.field(field)).collect();
             fields.sort_by_key(|field| field.number);
-            let by_name = fields
+            let names = fields
                 .iter()
                 .enumerate()
-                .flat_map(|(index, field)| [(field.name.clone(), index), (field.json_name.clone(), index)])
-                .collect();
-            self.messages.push(MessageSchema { full_name: full_name.clone(), fields, by_name });
+                .flat_map(|(index, field)| [(field.name.clone(), index), (field.json_name.clone(), index)]);
+            let by_name = Names::new(names);
+            let form = form(&full_name, descriptor);
+            self.messages.push(MessageSchema { full_name: full_name.clone(), form, fields, by_name });
             self.add_messages(&descriptor.nested_type, &full_name);
         }
     }
@@ -134,14 +179,14 @@ impl Schema {
         let kind = match field.r#type() {
             Type::Message => Kind::Message(*self.message_names.get(type_name)?),
             Type::Enum => Kind::Enum(*self.enum_names.get(type_name)?),
-            // Groups do not exist in proto3.
-            Type::Group => return None,
+            // A group, which proto3 lacks, stays one: the transcoder says that it cannot do it.
             scalar => Kind::Scalar(scalar),
         };
         let repeated = field.label() == Label::Repeated;
         Some(Field {
             name: field.name().to_owned(),
             json_name: field.json_name().to_owned(),
+            json_key: format!("{}:", serde_json::Value::from(field.json_name())),
             number: u32::try_from(field.number()).ok()?,
             kind,
             repeated,
@@ -152,22 +197,73 @@ impl Schema {
 
 impl MessageSchema {
     pub fn field(&self, number: u32) -> Option<&Field> {
-        self.fields.binary_search_by_key(&number, |field| field.number).ok().map(|index| &self.fields[index])
+        // Most messages number their fields without a gap.
+        let dense = usize::try_from(number).ok()?.checked_sub(1).and_then(|index| self.fields.get(index));
+        dense.filter(|field| field.number == number).or_else(|| {
+            let index = self.fields.binary_search_by_key(&number, |field| field.number).ok()?;
+            self.fields.get(index)
+        })
     }
 
     /// By either spelling: lowerCamelCase or as in the proto.
     pub fn field_named(&self, name: &str) -> Option<&Field> {
-        self.by_name.get(name).map(|index| &self.fields[*index])
+        self.fields.get(self.position(name, 0)?)
+    }
+
+    /// Where in `fields` a name is, by either spelling. `after` is where to look first; it changes nothing but speed.
+    pub fn position(&self, name: &str, after: usize) -> Option<usize> {
+        let ahead = self.fields.iter().enumerate().skip(after).take(LOOK_AHEAD);
+        let next =
+            ahead.map(|(index, field)| (index, field.json_name.as_str())).find(|(_, next)| *next == name);
+        next.map(|(index, _)| index).or_else(|| self.by_name.get(name))
+    }
+}
+
+impl Field {
+    /// Whether a list of it is one record on the wire.
+    pub fn packed(&self) -> bool {
+        let whole =
+            matches!(self.kind, Kind::Message(_) | Kind::Scalar(Type::String | Type::Bytes | Type::Group));
+        self.repeated && !whole
     }
 }
 
 impl EnumSchema {
     pub fn number(&self, name: &str) -> Option<i32> {
-        self.by_name.get(name).copied()
+        self.by_name.get(name)
     }
 
     pub fn name(&self, number: i32) -> Option<&str> {
-        self.by_number.get(&number).map(String::as_str)
+        let index = self.by_number.binary_search_by_key(&number, |(known, _)| *known).ok()?;
+        self.by_number.get(index).map(|(_, name)| name.as_str())
+    }
+}
+
+impl<T: Copy> Names<T> {
+    fn new(names: impl Iterator<Item = (String, T)>) -> Self {
+        let mut names: Vec<_> = names.collect();
+        names.sort_by(|(one, _), (other, _)| rank(one).cmp(&rank(other)));
+        names.dedup_by(|(later, _), (earlier, _)| later == earlier);
+        Self(names)
+    }
+
+    fn get(&self, name: &str) -> Option<T> {
+        let index = self.0.binary_search_by(|(known, _)| rank(known).cmp(&rank(name))).ok()?;
+        self.0.get(index).map(|(_, value)| *value)
+    }
+}
+
+fn rank(name: &str) -> (usize, &str) {
+    (name.len(), name)
+}
+
+fn form(full_name: &str, descriptor: &DescriptorProto) -> Form {
+    let map_entry = descriptor.options.as_ref().is_some_and(|options| options.map_entry());
+    match full_name {
+        "google.protobuf.Duration" => Form::Duration,
+        "google.protobuf.Timestamp" => Form::Timestamp,
+        name if map_entry || OTHER_FORMS.contains(&name) => Form::Other,
+        _ => Form::Object,
     }
 }
 
