@@ -24,3 +24,4 @@ pub mod connect;
 pub mod error;
 pub mod proto;
 pub mod rpc;
+pub mod telemetry;

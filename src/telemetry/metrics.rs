@@ -1,0 +1,158 @@
+//! What is counted and timed, for Prometheus.
+//!
+//! Names follow Prometheus' guidelines: one prefix, base units, `_total` on counters. The number of series is bounded
+//! by construction, whatever callers and upstream send: methods are rows of the method table, or `unknown`; codes,
+//! decisions, faults and stages are enums; orgs (which come from the config) and names that upstream made up are
+//! admitted up to a fixed number, then `other`; names that callers made up are no labels at all.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use prometheus_client::{collector::Collector, encoding::text, metrics::gauge::Gauge};
+use tonic::Code;
+
+use super::Decision;
+use crate::{error::code_name, rpc::MethodSpec};
+
+mod labels;
+mod series;
+#[cfg(test)]
+mod tests;
+
+pub use labels::{AuditStage, UpstreamFault, shown_name};
+use labels::{ByMethod, ByMethodAndKind, ByName, ByOrg, ByStage, OTHER, Request, method_name};
+use series::Series;
+
+/// The content type of [`Metrics::encode`]: OpenMetrics, which Prometheus reads.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics of the process. Clones share them.
+#[derive(Clone)]
+pub struct Metrics(Arc<Series>);
+
+/// A call in flight, until it is dropped.
+#[derive(Debug)]
+#[must_use = "the call is in flight for as long as this lives"]
+pub struct InFlight(Gauge);
+
+impl Metrics {
+    pub fn new() -> Self {
+        Self::with(Vec::new())
+    }
+
+    /// With metrics that other rooms keep themselves.
+    pub fn with(collectors: Vec<Box<dyn Collector>>) -> Self {
+        Self(Arc::new(Series::registered(collectors)))
+    }
+
+    /// A call has begun; it ends when the guard is dropped.
+    pub fn call_begun(&self) -> InFlight {
+        self.0.in_flight.inc();
+        InFlight(self.0.in_flight.clone())
+    }
+
+    /// A call was answered. `method` is `None` if the path names none, `org` if the caller is nobody's.
+    pub fn call_ended(
+        &self,
+        method: Option<&'static MethodSpec>,
+        org: Option<&str>,
+        code: Code,
+        decision: Decision,
+        latency: Duration,
+    ) {
+        let method = method_name(method);
+        let request = Request { method, code: code_name(code), org: self.org(org), decision };
+        self.0.requests.get_or_create(&request).inc();
+        self.0.request_duration.get_or_create(&ByMethod { method }).observe(latency.as_secs_f64());
+    }
+
+    /// A request had this many fields that the schema does not know.
+    pub fn request_fields_unknown(&self, method: &'static MethodSpec, count: usize) {
+        let method = method.name;
+        self.0.request_unknown_fields.get_or_create(&ByMethod { method }).inc_by(count as u64);
+    }
+
+    /// Upstream was asked, and this long later there was an answer or none was waited for any more.
+    pub fn upstream_answered(&self, method: &'static MethodSpec, latency: Duration) {
+        let method = method.name;
+        self.0.upstream_duration.get_or_create(&ByMethod { method }).observe(latency.as_secs_f64());
+    }
+
+    /// An attempt to get an answer from upstream failed.
+    pub fn upstream_failed(&self, method: &'static MethodSpec, fault: UpstreamFault) {
+        let label = ByMethodAndKind { method: method.name, kind: fault };
+        self.0.upstream_errors.get_or_create(&label).inc();
+    }
+
+    /// An answer of upstream had a field that the schema does not know. `path` is the known path that it was found at.
+    pub fn field_unknown(&self, path: &str, name: &str) {
+        let label = self.0.unknown_field_names.admit(ByName::new(path, name), ByName::rest);
+        self.0.unknown_fields.get_or_create(&label).inc();
+    }
+
+    /// An answer of upstream had an enum value that the schema does not know, at the field with this path.
+    pub fn enum_value_unknown(&self, path: &str, name: &str) {
+        let label = self.0.unknown_value_names.admit(ByName::new(path, name), ByName::rest);
+        self.0.unknown_enum_values.get_or_create(&label).inc();
+    }
+
+    /// Upstream did not accept an org's credential: somebody has to renew it.
+    pub fn credential_refused(&self, org: &str) {
+        let org = self.org(Some(org));
+        self.0.credential_refused.get_or_create(&ByOrg { org }).inc();
+    }
+
+    /// Whether upstream takes connections.
+    pub fn upstream_reachable(&self, reachable: bool) {
+        self.0.upstream_reachable.set(i64::from(reachable));
+    }
+
+    /// A reply showed a warm pool with min above max.
+    pub fn pool_bounds_crossed(&self) {
+        self.0.pool_bounds_crossed.inc();
+    }
+
+    /// A record was handed to the audit log.
+    pub fn audit_recorded(&self, stage: AuditStage) {
+        self.0.audit_records.get_or_create(&ByStage { stage }).inc();
+    }
+
+    /// The audit log could not be written.
+    pub fn audit_failed(&self) {
+        self.0.audit_write_errors.inc();
+    }
+
+    /// A group of audit records is on disk, after this long.
+    pub fn audit_synced(&self, latency: Duration) {
+        self.0.audit_fsync.observe(latency.as_secs_f64());
+    }
+
+    /// All metrics as text; see [`CONTENT_TYPE`].
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail; a half-written text has no `# EOF`, and Prometheus rejects it.
+        let _ = text::encode(&mut text, &self.0.registry);
+        text
+    }
+
+    fn org(&self, org: Option<&str>) -> Arc<str> {
+        self.0.orgs.admit(org.unwrap_or_default().into(), || OTHER.into())
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,176 @@
+//! The labels of the series, each from a bounded set.
+
+use std::{
+    collections::HashSet,
+    fmt::{self, Write},
+    hash::Hash,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+
+use super::super::{Decision, log::UNKNOWN};
+use crate::rpc::MethodSpec;
+
+/// Stands for all values beyond a bound, and for names that are none.
+pub(super) const OTHER: &str = "other";
+
+/// The longest name that upstream made up and that becomes a label, in bytes.
+const MAX_NAME: usize = 64;
+
+/// What went wrong with an attempt to get an answer from upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamFault {
+    /// No connection, name or TLS session.
+    Connect,
+    /// No answer in time.
+    Timeout,
+    /// The connection broke after the request had begun to leave.
+    Reset,
+    /// An answer with an HTTP status that is no success and no Connect error.
+    Status,
+    /// A complete answer that is not what the contract says.
+    Invalid,
+    /// A redirect.
+    Redirect,
+    /// An answer beyond the size limit.
+    TooLarge,
+}
+
+/// The kinds of audit record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuditStage {
+    Intent,
+    Outcome,
+    Reject,
+    Gap,
+}
+
+/// The first values that come, up to a number; later ones are told apart no more.
+#[derive(Debug)]
+pub(super) struct Capped<T> {
+    max: usize,
+    admitted: RwLock<HashSet<T>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Request {
+    pub(super) method: &'static str,
+    pub(super) code: &'static str,
+    pub(super) org: Arc<str>,
+    pub(super) decision: Decision,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByMethod {
+    pub(super) method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByMethodAndKind {
+    pub(super) method: &'static str,
+    pub(super) kind: UpstreamFault,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByName {
+    pub(super) path: Arc<str>,
+    pub(super) name: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByOrg {
+    pub(super) org: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByStage {
+    pub(super) stage: AuditStage,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Version {
+    pub(super) version: &'static str,
+}
+
+impl ByName {
+    /// A name that upstream made up is a label only if it looks like a name.
+    pub(super) fn new(path: &str, name: &str) -> Self {
+        Self { path: path.into(), name: shown_name(name).into() }
+    }
+
+    pub(super) fn rest() -> Self {
+        Self { path: OTHER.into(), name: OTHER.into() }
+    }
+}
+
+impl UpstreamFault {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Status => "status",
+            Self::Invalid => "invalid",
+            Self::Redirect => "redirect",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+impl AuditStage {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::Outcome => "outcome",
+            Self::Reject => "reject",
+            Self::Gap => "gap",
+        }
+    }
+}
+
+macro_rules! label_values {
+    ($($label:ty),*) => {
+        $(impl EncodeLabelValue for $label {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+                encoder.write_str(self.as_str())
+            }
+        })*
+    };
+}
+
+label_values!(AuditStage, Decision, UpstreamFault);
+
+impl<T: Clone + Eq + Hash> Capped<T> {
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, admitted: RwLock::default() }
+    }
+
+    /// The value itself if it is one of the first, else what stands for the rest.
+    pub(super) fn admit(&self, value: T, rest: impl FnOnce() -> T) -> T {
+        if self.admitted.read().unwrap_or_else(PoisonError::into_inner).contains(&value) {
+            return value;
+        }
+        let mut admitted = self.admitted.write().unwrap_or_else(PoisonError::into_inner);
+        if admitted.len() >= self.max && !admitted.contains(&value) {
+            return rest();
+        }
+        admitted.insert(value.clone());
+        value
+    }
+}
+
+/// A name that upstream made up, if it looks like one; else what stands for all others.
+pub fn shown_name(name: &str) -> &str {
+    if is_name(name) { name } else { OTHER }
+}
+
+/// `[A-Za-z0-9_]{1,64}`
+fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+pub(super) fn method_name(method: Option<&'static MethodSpec>) -> &'static str {
+    method.map_or(UNKNOWN, |method| method.name)
+}

@@ -1,0 +1,165 @@
+//! The series themselves: their names, units and buckets.
+
+use std::sync::Arc;
+
+use prometheus_client::{
+    collector::Collector,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+use super::labels::{ByMethod, ByMethodAndKind, ByName, ByOrg, ByStage, Capped, Request, Version};
+
+const PREFIX: &str = "prebuild_gateway";
+
+/// Seconds. From a refusal in memory (below 1 ms) over the upstream's usual answer (tens to hundreds of ms) to the
+/// default deadline (30 s), the mutation timeout (60 s) and the longest deadline (5 min).
+const CALL_BUCKETS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0];
+
+/// Seconds. A healthy disk takes 0.1 to 1.5 ms, its slowest hundredth some 20 ms; a second is a disk in trouble.
+const FSYNC_BUCKETS: [f64; 12] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+
+/// Names in upstream's answers that get a series of their own; enough to see a new version of its schema.
+const MAX_NAMES: usize = 100;
+
+/// Orgs that get series of their own. There are as many as the config names; this only keeps a config that grows for
+/// ever (reloads) from filling the memory.
+const MAX_ORGS: usize = 1_000;
+
+type Histograms = Family<ByMethod, Histogram, fn() -> Histogram>;
+
+pub(super) struct Series {
+    pub(super) registry: Registry,
+    pub(super) orgs: Capped<Arc<str>>,
+    pub(super) unknown_field_names: Capped<ByName>,
+    pub(super) unknown_value_names: Capped<ByName>,
+    pub(super) requests: Family<Request, Counter>,
+    pub(super) request_duration: Histograms,
+    pub(super) in_flight: Gauge,
+    pub(super) request_unknown_fields: Family<ByMethod, Counter>,
+    pub(super) upstream_duration: Histograms,
+    pub(super) upstream_errors: Family<ByMethodAndKind, Counter>,
+    pub(super) unknown_fields: Family<ByName, Counter>,
+    pub(super) unknown_enum_values: Family<ByName, Counter>,
+    pub(super) credential_refused: Family<ByOrg, Counter>,
+    pub(super) upstream_reachable: Gauge,
+    pub(super) pool_bounds_crossed: Counter,
+    pub(super) audit_records: Family<ByStage, Counter>,
+    pub(super) audit_write_errors: Counter,
+    pub(super) audit_fsync: Histogram,
+}
+
+impl Series {
+    pub(super) fn registered(collectors: Vec<Box<dyn Collector>>) -> Self {
+        let mut series = Self::new();
+        for collector in collectors {
+            series.registry.register_collector(collector);
+        }
+        series.register_calls();
+        series.register_upstream();
+        series.register_process();
+        series
+    }
+
+    fn new() -> Self {
+        let call_histogram: fn() -> Histogram = || Histogram::new(CALL_BUCKETS);
+        Self {
+            registry: Registry::with_prefix(PREFIX),
+            // The empty org of unauthenticated calls is one more.
+            orgs: Capped::new(MAX_ORGS + 1),
+            unknown_field_names: Capped::new(MAX_NAMES),
+            unknown_value_names: Capped::new(MAX_NAMES),
+            requests: Family::default(),
+            request_duration: Family::new_with_constructor(call_histogram),
+            in_flight: Gauge::default(),
+            request_unknown_fields: Family::default(),
+            upstream_duration: Family::new_with_constructor(call_histogram),
+            upstream_errors: Family::default(),
+            unknown_fields: Family::default(),
+            unknown_enum_values: Family::default(),
+            credential_refused: Family::default(),
+            upstream_reachable: Gauge::default(),
+            pool_bounds_crossed: Counter::default(),
+            audit_records: Family::default(),
+            audit_write_errors: Counter::default(),
+            audit_fsync: Histogram::new(FSYNC_BUCKETS),
+        }
+    }
+
+    fn register_calls(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("requests", "Calls that were answered", self.requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "Time from a call's headers to its answer",
+            Unit::Seconds,
+            self.request_duration.clone(),
+        );
+        registry.register("requests_in_flight", "Calls that are not answered yet", self.in_flight.clone());
+        registry.register(
+            "request_unknown_fields",
+            "Fields in requests that the schema does not know",
+            self.request_unknown_fields.clone(),
+        );
+    }
+
+    fn register_upstream(&mut self) {
+        let registry = &mut self.registry;
+        registry.register_with_unit(
+            "upstream_request_duration",
+            "Time from an attempt's begin to upstream's answer or its end without one",
+            Unit::Seconds,
+            self.upstream_duration.clone(),
+        );
+        registry.register(
+            "upstream_errors",
+            "Attempts that got no usable answer from upstream",
+            self.upstream_errors.clone(),
+        );
+        registry.register(
+            "unknown_fields",
+            "Fields in upstream's answers that the schema does not know",
+            self.unknown_fields.clone(),
+        );
+        registry.register(
+            "unknown_enum_values",
+            "Enum values in upstream's answers that the schema does not know",
+            self.unknown_enum_values.clone(),
+        );
+        registry.register(
+            "upstream_credential_refused",
+            "Calls for which upstream did not accept the org's credential",
+            self.credential_refused.clone(),
+        );
+        registry.register(
+            "upstream_reachable",
+            "Whether upstream took a connection when it was last looked at",
+            self.upstream_reachable.clone(),
+        );
+        registry.register(
+            "warm_pool_bounds_crossed",
+            "Replies that show a warm pool with min above max",
+            self.pool_bounds_crossed.clone(),
+        );
+    }
+
+    fn register_process(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("audit_records", "Records for the audit log", self.audit_records.clone());
+        registry.register(
+            "audit_write_errors",
+            "Failed attempts to write the audit log",
+            self.audit_write_errors.clone(),
+        );
+        registry.register_with_unit(
+            "audit_fsync_duration",
+            "Time until a group of audit records was on disk",
+            Unit::Seconds,
+            self.audit_fsync.clone(),
+        );
+        let build = Info::new(Version { version: env!("CARGO_PKG_VERSION") });
+        registry.register("build", "The version that runs", build);
+    }
+}
