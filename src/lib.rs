@@ -24,4 +24,5 @@ pub mod connect;
 pub mod error;
 pub mod proto;
 pub mod rpc;
+pub mod sandbox;
 pub mod telemetry;

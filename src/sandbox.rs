@@ -1,0 +1,139 @@
+//! The sandbox: an upstream in memory, for the demo and for tests.
+//!
+//! It speaks the upstream's Connect unary JSON over real HTTP (HTTP/1.1 and cleartext HTTP/2 on one port), for several
+//! organizations that cannot see each other, with prebuilds and pools that live by themselves, and it fails on demand
+//! (see [`FAULT_HEADER`]).
+//!
+//! It shares nothing with the gateway on purpose, neither messages nor JSON nor bounds: a second reading of the same
+//! contract, so that what crosses the gateway is checked by code that did not write it.
+//!
+//! ```text
+//! server      connections            fault     failures on demand        message, scalar   the JSON
+//! service     one request            journal   what was seen             validate          the declared rules
+//! calls       one function per RPC   refusal   Connect errors            life              phases from the time
+//! world       one organization: prebuilds, pools, logs                   pages             lists and tokens
+//! ```
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use secrecy::ExposeSecret;
+
+mod calls;
+mod clock;
+mod fault;
+mod journal;
+mod life;
+mod logs;
+mod message;
+mod org;
+mod pages;
+mod pools;
+mod prebuilds;
+mod refusal;
+mod scalar;
+mod server;
+mod service;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod world;
+
+pub use clock::{Clock, ManualClock};
+pub use fault::FAULT_HEADER;
+pub use journal::Seen;
+pub use life::Life;
+pub use org::{Org, Project};
+pub use refusal::{Code, DOMAIN};
+pub use validate::Rules;
+
+use journal::Journal;
+use pages::Pages;
+use world::World;
+
+/// What a sandbox is like.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Told apart by their tokens.
+    pub orgs: Vec<Org>,
+    pub life: Life,
+    pub rules: Rules,
+    pub clock: Clock,
+}
+
+/// An upstream. A clone is another handle to the same one: one serves, another looks.
+#[derive(Clone)]
+pub struct Sandbox(Arc<Inner>);
+
+struct Inner {
+    /// By token.
+    tenants: HashMap<String, Arc<Tenant>>,
+    rules: Rules,
+    clock: Clock,
+    pages: Pages,
+    journal: Mutex<Journal>,
+    address: Arc<OnceLock<SocketAddr>>,
+}
+
+/// An organization behind a token.
+struct Tenant(Mutex<World>);
+
+impl Default for Settings {
+    /// Nobody's, at the pace of a demo, by the real service's rules.
+    fn default() -> Self {
+        Self { orgs: Vec::new(), life: Life::default(), rules: Rules::default(), clock: Clock::system() }
+    }
+}
+
+impl Sandbox {
+    pub fn new(settings: Settings) -> Self {
+        let Settings { orgs, life, rules, clock } = settings;
+        let address = Arc::new(OnceLock::new());
+        let tenants = orgs
+            .into_iter()
+            .map(|org| {
+                let token = org.token.expose_secret().to_owned();
+                let world = World::new(org, life, rules, address.clone());
+                (token, Arc::new(Tenant(Mutex::new(world))))
+            })
+            .collect();
+        Self(Arc::new(Inner {
+            tenants,
+            rules,
+            clock,
+            pages: Pages::new(),
+            journal: Mutex::default(),
+            address,
+        }))
+    }
+
+    /// The latest requests, oldest first: up to 10,000, and up to 64 MiB of bodies.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.journal().requests()
+    }
+
+    /// How many calls of a method (`CreatePrebuild`) were carried out and not refused, whatever became of the answer.
+    pub fn executed(&self, method: &str) -> u64 {
+        self.journal().executed(method)
+    }
+
+    /// How many writes have left a pool with min > max; always 0 under [`Rules::Official`].
+    pub fn inverted_pools(&self) -> u64 {
+        self.0.tenants.values().map(|tenant| tenant.world().pools.inverted).sum()
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.0.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The tokens are keys of the map: they do not belong into a log.
+        f.debug_struct("Sandbox").field("orgs", &self.0.tenants.len()).finish_non_exhaustive()
+    }
+}
