@@ -1,7 +1,9 @@
 //! One call on its way through the gateway, in no protocol: what the fronts make and the stages judge.
 
 use std::{
+    any::Any,
     fmt,
+    net::SocketAddr,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -9,7 +11,6 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -17,6 +18,9 @@ use crate::{
     error::Error,
     rpc::{Facts, MethodSpec, Seen},
 };
+
+#[cfg(test)]
+pub(crate) mod tests;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -82,10 +86,33 @@ pub struct Context(Arc<Cells>);
 struct Cells {
     id: RequestId,
     received: Instant,
+    peer: Option<SocketAddr>,
+    protocol: OnceLock<&'static str>,
+    trace_id: OnceLock<String>,
     method: OnceLock<&'static MethodSpec>,
     identity: OnceLock<Identity>,
-    recorded: OnceLock<()>,
+    recorder: OnceLock<Recorder>,
+    lookup: OnceLock<String>,
+    permitted: OnceLock<()>,
+    intended: OnceLock<()>,
 }
+
+/// Which plane answers for a request's record in the audit log. The first to claim it does, for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorder {
+    /// It never became a call: a refusal.
+    WirePlane,
+    /// It did, and may have been sent.
+    CallPlane,
+}
+
+/// A place among the calls in flight. Whatever it holds is given back when the work ends, not when the caller leaves.
+#[derive(Clone, Debug)]
+pub struct Place(#[expect(dead_code, reason = "held, not read")] Arc<dyn Any + Send + Sync>);
+
+/// The connection's other end. The listener puts it into each request; no header can change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
 
 /// One call. The request is canonical protobuf: decoded, checked and encoded anew, so that upstream gets what the
 /// stages saw.
@@ -104,8 +131,7 @@ pub struct Call {
     pub unknown: Vec<String>,
     /// Fires when the caller is gone.
     pub gone: CancellationToken,
-    /// The place among the calls in flight: it is given back when the work ends, not when the caller leaves.
-    pub permit: Option<OwnedSemaphorePermit>,
+    pub place: Option<Place>,
 }
 
 /// Upstream's answer.
@@ -117,8 +143,12 @@ pub struct Reply {
     pub wire: Bytes,
     /// What the stages need to know of it.
     pub seen: Seen,
-    /// Response metadata, already filtered by the allow list.
+    /// Names in it that the schema does not know; at most 32.
+    pub drift: Vec<String>,
+    /// Leading response metadata, already filtered by the allow list.
     pub metadata: HeaderMap,
+    /// Trailing response metadata, likewise.
+    pub trailers: HeaderMap,
 }
 
 /// The seam between the fronts and the call plane: the gateway implements it, a test may.
@@ -160,14 +190,26 @@ impl Deadline {
     }
 }
 
+impl Place {
+    pub fn new(held: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(held))
+    }
+}
+
 impl Context {
-    pub fn new(id: RequestId, received: Instant) -> Self {
+    pub fn new(id: RequestId, received: Instant, peer: Option<SocketAddr>) -> Self {
         Self(Arc::new(Cells {
             id,
             received,
+            peer,
+            protocol: OnceLock::new(),
+            trace_id: OnceLock::new(),
             method: OnceLock::new(),
             identity: OnceLock::new(),
-            recorded: OnceLock::new(),
+            recorder: OnceLock::new(),
+            lookup: OnceLock::new(),
+            permitted: OnceLock::new(),
+            intended: OnceLock::new(),
         }))
     }
 
@@ -178,6 +220,27 @@ impl Context {
     /// When the request's headers had arrived.
     pub fn received(&self) -> Instant {
         self.0.received
+    }
+
+    /// The connection's other end; no header can change it.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.0.peer
+    }
+
+    pub fn protocol(&self) -> Option<&'static str> {
+        self.0.protocol.get().copied()
+    }
+
+    pub fn set_protocol(&self, protocol: &'static str) {
+        self.0.protocol.get_or_init(|| protocol);
+    }
+
+    pub fn trace_id(&self) -> Option<&str> {
+        self.0.trace_id.get().map(String::as_str)
+    }
+
+    pub fn set_trace_id(&self, trace_id: String) {
+        self.0.trace_id.get_or_init(|| trace_id);
     }
 
     pub fn method(&self) -> Option<&'static MethodSpec> {
@@ -196,8 +259,40 @@ impl Context {
         self.0.identity.get_or_init(|| identity);
     }
 
-    /// Takes over the duty to record the request in the audit log. True for the first to ask, and only for that one.
-    pub fn take_record(&self) -> bool {
-        self.0.recorded.set(()).is_ok()
+    /// Claims the request's record. True if it is `recorder`'s from now on, or was before.
+    pub fn claim(&self, recorder: Recorder) -> bool {
+        *self.0.recorder.get_or_init(|| recorder) == recorder
+    }
+
+    /// Whether the request has become a call.
+    pub fn is_call(&self) -> bool {
+        self.0.recorder.get() == Some(&Recorder::CallPlane)
+    }
+
+    /// The object that the gateway reads upstream on the call's behalf.
+    pub fn lookup(&self) -> Option<&str> {
+        self.0.lookup.get().map(String::as_str)
+    }
+
+    pub fn set_lookup(&self, object: String) {
+        self.0.lookup.get_or_init(|| object);
+    }
+
+    /// Whether the call has passed every check.
+    pub fn is_permitted(&self) -> bool {
+        self.0.permitted.get().is_some()
+    }
+
+    pub fn set_permitted(&self) {
+        self.0.permitted.get_or_init(|| ());
+    }
+
+    /// Whether the call's intent is on disk, so that its outcome is owed.
+    pub fn is_intended(&self) -> bool {
+        self.0.intended.get().is_some()
+    }
+
+    pub fn set_intended(&self) {
+        self.0.intended.get_or_init(|| ());
     }
 }

@@ -22,7 +22,11 @@
 pub mod call;
 pub mod connect;
 pub mod error;
+pub mod identity;
+pub mod limit;
+pub mod policy;
 pub mod proto;
 pub mod rpc;
 pub mod sandbox;
+pub mod stack;
 pub mod telemetry;

@@ -1,0 +1,80 @@
+//! What a caller may ask for. Only this room makes a [`Permitted`], and only a `Permitted<Call>` goes upstream.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{
+    call::{Call, Reply},
+    error::Error,
+    stack::{Next, Stage},
+};
+
+pub mod bounds;
+pub mod validate;
+
+pub use validate::{Tier, Violation};
+
+/// `[validation]`
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What happens where only the official schema sets a bound: a timeout under 300 s, a `max_size` or
+    /// `desired_size` under 1.
+    pub stricter: Stricter,
+}
+
+/// Who enforces the bounds that only the official schema has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Stricter {
+    /// Upstream decides.
+    #[default]
+    Forward,
+    /// The gateway refuses.
+    Enforce,
+}
+
+/// What has passed every check. It cannot be made outside this room.
+#[derive(Debug)]
+pub struct Permitted<T>(T);
+
+/// Checks what the message alone can show wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct Validate {
+    pub stricter: Stricter,
+}
+
+/// Checks what needs the object that the call is about, and permits the call.
+#[derive(Clone, Copy, Debug)]
+pub struct Authorize;
+
+impl<T> Permitted<T> {
+    pub fn get(&self) -> &T {
+        &self.0
+    }
+
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl Stage<Call> for Validate {
+    type Passes = Call;
+    type Response = Reply;
+
+    async fn call<S: Next<Call, Reply>>(&self, call: Call, next: S) -> Result<Reply, Error> {
+        validate::message(call.method, &call.facts, self.stricter)?;
+        next.run(call).await
+    }
+}
+
+impl Stage<Call> for Authorize {
+    type Passes = Permitted<Call>;
+    type Response = Reply;
+
+    async fn call<S: Next<Permitted<Call>, Reply>>(&self, call: Call, next: S) -> Result<Reply, Error> {
+        validate::resolved(&call.facts)?;
+        call.context.set_permitted();
+        next.run(Permitted(call)).await
+    }
+}
