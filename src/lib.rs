@@ -19,6 +19,7 @@
 //!
 //! A new RPC is the proto, a row in [`rpc`] and its facts. A new stage is a module and a line in [`gateway`].
 
+pub mod audit;
 pub mod call;
 pub mod connect;
 pub mod error;

@@ -1,0 +1,151 @@
+//! The audit log: who did what, on stable storage before it is done.
+//!
+//! A mutation, or a call that returns a secret, has an *intent* record on disk before its first byte goes upstream
+//! and an *outcome* record on disk before its answer goes to the caller. Reads have an outcome, refusals a *reject*.
+
+use std::{panic::AssertUnwindSafe, path::PathBuf, time::Duration};
+
+use futures_util::FutureExt;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{
+    call::{Call, Context, Deadline, Recorder, Reply},
+    error::{Error, Reason, Sent},
+    policy::Permitted,
+    rpc::Class,
+    stack::{Next, Stage},
+    telemetry::metrics::AuditStage,
+};
+
+mod log;
+pub mod record;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use log::{Log, OpenError, Unavailable};
+use record::Record;
+
+/// How long a call waits for its record. A disk that takes longer counts as gone (promise P5).
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// `[audit]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the log lives; created if it is not there.
+    pub directory: PathBuf,
+}
+
+/// Opens the record of every call that reaches the call plane, and closes it exactly once.
+#[derive(Clone, Debug)]
+pub struct Audit(Log);
+
+/// Puts the intent on disk before the call goes on.
+#[derive(Clone, Debug)]
+pub struct Intent(Log);
+
+/// A call under way. Dropped unclosed when the caller leaves: it is recorded all the same.
+#[derive(Debug)]
+struct Open {
+    log: Log,
+    record: Option<Record>,
+    class: Class,
+    context: Context,
+    deadline: Deadline,
+}
+
+impl Audit {
+    pub fn new(log: Log) -> Self {
+        Self(log)
+    }
+}
+
+impl Intent {
+    pub fn new(log: Log) -> Self {
+        Self(log)
+    }
+}
+
+impl Stage<Call> for Audit {
+    type Passes = Call;
+    type Response = Reply;
+
+    async fn call<S: Next<Call, Reply>>(&self, call: Call, next: S) -> Result<Reply, Error> {
+        // The deadline can pass before a task of the call plane first runs: then the wire plane has answered and
+        // recorded a refusal, and nothing may happen any more.
+        if !call.context.claim(Recorder::CallPlane) {
+            return Err(Error::refuse(Reason::DeadlineExceeded));
+        }
+        let open = Open {
+            log: self.0.clone(),
+            record: Some(Record::of(&call)),
+            class: call.method.class,
+            context: call.context.clone(),
+            deadline: call.deadline,
+        };
+        // A panic below must not leave a record open, nor end the process.
+        let result = AssertUnwindSafe(next.run(call))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(Error::refuse(Reason::Internal).with_sent(Sent::Maybe)));
+        open.close(result).await
+    }
+}
+
+impl Stage<Permitted<Call>> for Intent {
+    type Passes = Permitted<Call>;
+    type Response = Reply;
+
+    async fn call<S: Next<Permitted<Call>, Reply>>(
+        &self,
+        call: Permitted<Call>,
+        next: S,
+    ) -> Result<Reply, Error> {
+        if call.get().method.class != Class::Read {
+            self.0.append(Record::of(call.get()), PATIENCE).await?;
+            call.get().context.set_intended();
+        }
+        next.run(call).await
+    }
+}
+
+impl Open {
+    /// Records how the call ended. What it returns is what the caller gets.
+    async fn close(mut self, result: Result<Reply, Error>) -> Result<Reply, Error> {
+        let Some(mut record) = self.record.take() else { return result };
+        record.ends(&result, &self.context);
+        let log = self.log.clone();
+        if self.context.is_intended() {
+            record.stage = AuditStage::Outcome;
+            return match log.append(record, PATIENCE).await {
+                Ok(()) => result,
+                // Also where the call failed: what the caller is told must be on record (promise P2).
+                Err(unavailable) => Err(Error::refuse(Reason::OutcomeNotRecorded).with_source(unavailable)),
+            };
+        }
+        // Reads and refusals do not wait for the disk, only for room in the queue.
+        match log.enqueue(record).await {
+            Err(unavailable) if self.class == Class::Read && result.is_ok() => Err(unavailable.into()),
+            _ => result,
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Some(mut record) = self.record.take() else { return };
+        let reason =
+            if self.deadline.remaining().is_none() { Reason::DeadlineExceeded } else { Reason::CallerGone };
+        record.ends(&Err(Error::refuse(reason).with_sent(Sent::Maybe)), &self.context);
+        // It cannot be waited for here, and nothing of the answer has reached anybody.
+        self.log.offer(record);
+    }
+}
+
+impl From<Unavailable> for Error {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::refuse(Reason::AuditUnavailable).with_source(unavailable)
+    }
+}

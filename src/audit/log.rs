@@ -1,0 +1,170 @@
+//! The way to the log: handles that send records to the one writer.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
+};
+
+use super::{
+    record::Record,
+    writer::{self, Writer},
+};
+use crate::{call::Context, error::Error, telemetry::Metrics};
+
+/// The log's file in the audit directory.
+const FILE: &str = "audit.jsonl";
+/// Records waiting for the writer. At some 1 KiB each this bounds the memory at 4 MiB.
+const QUEUE: usize = 4096;
+
+/// How long the end of the process waits for the disk.
+const CLOSE: Duration = Duration::from_secs(5);
+const CLOSE_POLL: Duration = Duration::from_millis(5);
+
+/// A handle on the log; clones share one writer.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    queue: mpsc::Sender<Entry>,
+    /// Refusals that found the queue full; the writer tells them in a gap record.
+    missed: Arc<AtomicU64>,
+    healthy: Arc<AtomicBool>,
+    writer: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+/// What the writer is sent.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Record {
+        record: Box<Record>,
+        /// Told when the record is on stable storage, or that it is not.
+        durable: Option<oneshot::Sender<Result<(), Unavailable>>>,
+    },
+    /// Write what is queued, then end.
+    Close,
+}
+
+/// The log cannot take a record now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    #[error("the audit file cannot be written")]
+    Write,
+    #[error("the audit file takes too long")]
+    Slow,
+    #[error("the audit writer has ended")]
+    Closed,
+}
+
+/// The log cannot be opened at start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the audit log `{}`", path.display())]
+pub struct OpenError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Log {
+    /// Opens the log in `directory`, creating both where they are not there.
+    ///
+    /// # Errors
+    /// The directory or the file cannot be made or written.
+    pub fn open(directory: &Path, metrics: Metrics) -> Result<Self, OpenError> {
+        let path = directory.join(FILE);
+        let failed = |source| OpenError { path: path.clone(), source };
+        // For the gateway's own user alone: it says who did what.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        let file = writer::open(&path).map_err(failed)?;
+
+        let (queue, entries) = mpsc::channel(QUEUE);
+        let missed = Arc::new(AtomicU64::new(0));
+        let healthy = Arc::new(AtomicBool::new(true));
+        let writer = Writer::new(path.clone(), file, Arc::clone(&missed), Arc::clone(&healthy), metrics);
+        let thread = thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || writer.run(entries))
+            .map_err(failed)?;
+        let writer = Mutex::new(Some(thread));
+        Ok(Self(Arc::new(Shared { queue, missed, healthy, writer })))
+    }
+
+    /// Whether the last group reached the disk.
+    pub fn is_healthy(&self) -> bool {
+        self.0.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Puts a record on stable storage.
+    ///
+    /// # Errors
+    /// It is not known to be there after `patience`.
+    pub(super) async fn append(&self, record: Record, patience: Duration) -> Result<(), Unavailable> {
+        let (durable, done) = oneshot::channel();
+        let entry = Entry::Record { record: Box::new(record), durable: Some(durable) };
+        timeout(patience, async {
+            self.0.queue.send(entry).await.map_err(|_| Unavailable::Closed)?;
+            done.await.unwrap_or(Err(Unavailable::Closed))
+        })
+        .await
+        .unwrap_or(Err(Unavailable::Slow))
+    }
+
+    /// Hands a record over; waits for room in the queue, not for the disk.
+    ///
+    /// # Errors
+    /// The writer has ended, or finds the disk gone.
+    pub(super) async fn enqueue(&self, record: Record) -> Result<(), Unavailable> {
+        if !self.is_healthy() {
+            // The record goes in all the same: the writer tries the disk again with every group.
+            self.offer(record);
+            return Err(Unavailable::Write);
+        }
+        self.0.queue.send(Entry::of(record)).await.map_err(|_| Unavailable::Closed)
+    }
+
+    /// Records a refusal that never became a call. It is not waited for: a flood of refusals must not hold up calls.
+    /// What finds no room is counted in a gap record.
+    pub fn refused(&self, context: &Context, error: &Error) {
+        self.offer(Record::refused(context, error));
+    }
+
+    /// Writes what is queued and ends the writer. Handles that still exist get [`Unavailable::Closed`].
+    pub async fn close(&self) {
+        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(writer) = writer else { return };
+        // A disk that hangs must not hold up the end of the process.
+        let _over = timeout(CLOSE, async {
+            // A writer that has ended has nothing left to write; the panic hook has told why.
+            if self.0.queue.send(Entry::Close).await.is_ok() {
+                while !writer.is_finished() {
+                    sleep(CLOSE_POLL).await;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Hands a record over and waits for nothing. What finds no room is counted in a gap record.
+    pub(super) fn offer(&self, record: Record) {
+        if self.0.queue.try_send(Entry::of(record)).is_err() {
+            self.0.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Entry {
+    fn of(record: Record) -> Self {
+        Self::Record { record: Box::new(record), durable: None }
+    }
+}

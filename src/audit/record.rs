@@ -1,0 +1,278 @@
+//! One record: a JSON object on one line, whatever the input.
+
+use std::{
+    fmt::Display,
+    time::{Instant, SystemTime},
+};
+
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::{
+    call::{Call, Context, Reply, RequestId},
+    error::{Code, Error, Reason, Sent, code_name},
+    rpc::{Facts, Filter, Object},
+    telemetry::{Decision, metrics::AuditStage},
+};
+
+/// Values from outside are cut to this many characters; a UUID has 36.
+const MAX_VALUE: usize = 64;
+/// Ids of one filter in a record: as many as validation allows.
+const MAX_FILTER_IDS: usize = 25;
+/// Ids of an answer in a record: the largest page.
+const MAX_OBJECTS: usize = 100;
+/// Stands for an id that is none.
+const NO_ID: &str = "invalid";
+/// Unknown fields named in one record.
+const MAX_UNKNOWN: usize = 16;
+
+/// What the log tells of one call at one stage.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    #[serde(serialize_with = "stage_name")]
+    pub stage: AuditStage,
+    #[serde(serialize_with = "rfc3339")]
+    pub time: SystemTime,
+    #[serde(serialize_with = "as_string")]
+    pub request_id: RequestId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub org: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Which credential, never the credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// Full method name; absent where there is no such method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
+    /// Reads that the gateway made on the call's behalf before it went on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_fields: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
+    /// Of a gap: how many records are missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+}
+
+/// A request that the gateway sent upstream for the call.
+#[derive(Clone, Debug, Serialize)]
+pub struct Attempt {
+    pub kind: AttemptKind,
+    pub object: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttemptKind {
+    /// A read of the object that the call is about.
+    Lookup,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct End {
+    #[serde(serialize_with = "decision_name")]
+    pub decision: Decision,
+    /// gRPC status code, UPPER_SNAKE_CASE.
+    pub code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    pub forwarded: Forwarded,
+    /// From the arrival of the headers to this record.
+    pub latency_us: u64,
+    /// Ids of the objects in the answer, at most one page.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<String>,
+    /// Names in the answer that the schema does not know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<String>,
+    /// The answer shows a pool whose `min_size` is above its `max_size`.
+    #[serde(skip_serializing_if = "is_false")]
+    pub bounds_crossed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forwarded {
+    No,
+    Maybe,
+    Yes,
+}
+
+impl Record {
+    /// The record of a call as it stands now: an intent, until it [`ends`](Self::ends).
+    pub fn of(call: &Call) -> Self {
+        Self {
+            facts: Some(bounded_facts(&call.facts)),
+            unknown_fields: call.unknown.iter().take(MAX_UNKNOWN).map(|path| bounded(path)).collect(),
+            ..Self::empty(AuditStage::Intent, &call.context)
+        }
+    }
+
+    /// A refusal above the call plane.
+    pub fn refused(context: &Context, error: &Error) -> Self {
+        let mut record = Self::empty(AuditStage::Reject, context);
+        record.end = Some(End::of_error(error, context));
+        record
+    }
+
+    /// `count` records are missing here.
+    pub fn gap(count: u64) -> Self {
+        let context = Context::new(RequestId::new(), Instant::now(), None);
+        Self { count: Some(count), ..Self::empty(AuditStage::Gap, &context) }
+    }
+
+    /// The call has ended: as an outcome if it went upstream, else as a reject.
+    pub fn ends(&mut self, result: &Result<Reply, Error>, context: &Context) {
+        self.time = SystemTime::now();
+        let end = match result {
+            Ok(reply) => End::of_reply(reply, context),
+            Err(error) => End::of_error(error, context),
+        };
+        self.stage = match end.forwarded {
+            Forwarded::No => AuditStage::Reject,
+            Forwarded::Maybe | Forwarded::Yes => AuditStage::Outcome,
+        };
+        self.attempts = attempts(context);
+        self.end = Some(end);
+    }
+
+    fn empty(stage: AuditStage, context: &Context) -> Self {
+        let identity = context.identity();
+        Self {
+            stage,
+            time: SystemTime::now(),
+            request_id: context.id(),
+            trace_id: context.trace_id().map(str::to_owned),
+            org: identity.map(|identity| identity.org.to_string()),
+            subject: identity.map(|identity| identity.subject.to_string()),
+            credential: identity.map(|identity| identity.credential.to_string()),
+            method: context.method().map(|method| method.path.trim_start_matches('/')),
+            protocol: context.protocol(),
+            peer: context.peer().map(|peer| peer.to_string()),
+            facts: None,
+            attempts: attempts(context),
+            unknown_fields: Vec::new(),
+            end: None,
+            count: None,
+        }
+    }
+}
+
+impl End {
+    fn of_reply(reply: &Reply, context: &Context) -> Self {
+        let objects = &reply.seen.objects;
+        Self {
+            decision: Decision::of(context.is_permitted()),
+            code: code_name(Code::Ok),
+            reason: None,
+            rule: None,
+            forwarded: Forwarded::Yes,
+            latency_us: latency(context),
+            objects: objects.iter().take(MAX_OBJECTS).map(|object| uuid(&object.id)).collect(),
+            drift: reply.drift.clone(),
+            bounds_crossed: objects.iter().any(Object::bounds_crossed),
+        }
+    }
+
+    fn of_error(error: &Error, context: &Context) -> Self {
+        Self {
+            decision: Decision::of(context.is_permitted()),
+            code: code_name(error.code),
+            reason: error.reason.map(Reason::as_str),
+            rule: error.rule.as_deref().map(str::to_owned),
+            forwarded: match error.sent {
+                Sent::No => Forwarded::No,
+                Sent::Maybe => Forwarded::Maybe,
+                Sent::Yes => Forwarded::Yes,
+            },
+            latency_us: latency(context),
+            objects: Vec::new(),
+            drift: Vec::new(),
+            bounds_crossed: false,
+        }
+    }
+}
+
+fn latency(context: &Context) -> u64 {
+    u64::try_from(context.received().elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The read that was made on the call's behalf, if any.
+fn attempts(context: &Context) -> Vec<Attempt> {
+    let attempt = |object: &str| Attempt { kind: AttemptKind::Lookup, object: uuid(object) };
+    context.lookup().map(attempt).into_iter().collect()
+}
+
+/// An id, if it is one: what a caller types in its place may be anything, also a secret.
+fn uuid(id: &str) -> String {
+    if Uuid::try_parse(id).is_ok() { bounded(id) } else { NO_ID.to_owned() }
+}
+
+/// At most [`MAX_VALUE`] characters of a value from outside.
+fn bounded(value: &str) -> String {
+    value.chars().take(MAX_VALUE).collect()
+}
+
+/// Validation bounds what is allowed, but a reject record is written for what is not.
+fn bounded_facts(facts: &Facts) -> Facts {
+    let id = |id: &Option<String>| id.as_deref().map(uuid);
+    let ids = |ids: &[String]| ids.iter().take(MAX_FILTER_IDS).map(|id| uuid(id)).collect();
+    let resource = |object: &Object| Object {
+        id: uuid(&object.id),
+        organization: uuid(&object.organization),
+        project: uuid(&object.project),
+        class: uuid(&object.class),
+        sizes: object.sizes,
+    };
+    Facts {
+        project: id(&facts.project),
+        class: id(&facts.class),
+        prebuild: id(&facts.prebuild),
+        pool: id(&facts.pool),
+        filter: Filter {
+            projects: ids(&facts.filter.projects),
+            classes: ids(&facts.filter.classes),
+            creators: ids(&facts.filter.creators),
+            executors: ids(&facts.filter.executors),
+            phases: facts.filter.phases.iter().take(MAX_FILTER_IDS).copied().collect(),
+            triggers: facts.filter.triggers.iter().take(MAX_FILTER_IDS).copied().collect(),
+        },
+        resource: facts.resource.as_ref().map(resource),
+        ..facts.clone()
+    }
+}
+
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_micros(*time))
+}
+
+fn stage_name<S: Serializer>(stage: &AuditStage, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(stage.as_str())
+}
+
+fn decision_name<S: Serializer>(decision: &Decision, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(decision.as_str())
+}
+
+fn as_string<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
+}

@@ -1,0 +1,196 @@
+//! The log on a real disk: what is there when, what becomes of odd input, and of a disk that goes and comes back.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{task::JoinSet, time::timeout};
+
+use super::{Log, PATIENCE, Record, Unavailable};
+use crate::{
+    call::{Call, Context, RequestId, tests::call},
+    error::{Error, Reason},
+    proto::gitpod::v1 as pb,
+    rpc::{CREATE_PREBUILD, GET_PREBUILD},
+    telemetry::Metrics,
+};
+
+mod disk;
+mod stages;
+
+/// A log in a directory of its own.
+struct Fixture {
+    directory: TempDir,
+    log: Log,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let log = Log::open(&directory.path().join("audit"), Metrics::new()).unwrap();
+        Self { directory, log }
+    }
+
+    fn audit(&self) -> PathBuf {
+        self.directory.path().join("audit")
+    }
+
+    fn file(&self) -> PathBuf {
+        self.audit().join("audit.jsonl")
+    }
+
+    /// The records on disk; every line is one.
+    fn records(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.file()).unwrap();
+        assert!(text.is_empty() || text.ends_with('\n'));
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn stages(&self) -> Vec<String> {
+        self.records().iter().map(|record| record["stage"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn create() -> Call {
+    call(&CREATE_PREBUILD, &pb::CreatePrebuildRequest { project_id: "p".to_owned(), ..Default::default() })
+}
+
+fn get(prebuild_id: String) -> Call {
+    call(&GET_PREBUILD, &pb::GetPrebuildRequest { prebuild_id })
+}
+
+#[tokio::test]
+async fn a_record_is_on_disk_before_append_returns() {
+    let fixture = Fixture::new();
+    for count in 1..=20 {
+        let record = Record::of(&create());
+        let id = record.request_id.to_string();
+        fixture.log.append(record, PATIENCE).await.unwrap();
+        let records = fixture.records();
+        assert_eq!(records.len(), count);
+        assert_eq!(records[count - 1]["request_id"], id);
+        assert_eq!(records[count - 1]["stage"], "intent");
+        assert_eq!(records[count - 1]["org"], "acme");
+        assert_eq!(records[count - 1]["method"], "gitpod.v1.PrebuildService/CreatePrebuild");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_at_once_are_all_there_once() {
+    let fixture = Fixture::new();
+    let mut tasks = JoinSet::new();
+    for _ in 0..1000 {
+        let (log, record) = (fixture.log.clone(), Record::of(&create()));
+        tasks.spawn(async move {
+            let id = record.request_id.to_string();
+            log.append(record, Duration::from_secs(30)).await.map(|()| id)
+        });
+    }
+    let mut expected = HashMap::new();
+    while let Some(id) = tasks.join_next().await {
+        expected.insert(id.unwrap().unwrap(), 1);
+    }
+    let mut found = HashMap::new();
+    for record in fixture.records() {
+        *found.entry(record["request_id"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+    }
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn a_record_is_one_short_line_whatever_is_in_it() {
+    let fixture = Fixture::new();
+    let huge = "x".repeat(64 << 10);
+    let odd = [
+        "two\nlines",
+        "two\r\nlines",
+        "quo\"te",
+        "back\\slash",
+        "nul\0",
+        "\u{1b}[31mred",
+        "\u{2028}\u{2029}\u{85}",
+        "{\"stage\":\"outcome\"}",
+        "é漢🦀",
+        "\u{202e}",
+        "",
+        &huge,
+    ];
+    for value in odd {
+        let mut call = get(value.to_owned());
+        call.unknown = vec![value.to_owned(); 100];
+        fixture.log.append(Record::of(&call), PATIENCE).await.unwrap();
+    }
+    let records = fixture.records();
+    assert_eq!(records.len(), odd.len());
+    for (record, value) in records.iter().zip(odd) {
+        let cut: String = value.chars().take(64).collect();
+        // What is no id may be anything, also a secret.
+        let id = if value.is_empty() { "" } else { "invalid" };
+        assert_eq!(record["facts"]["prebuild"].as_str().unwrap_or_default(), id);
+        assert_eq!(record["unknown_fields"][0], cut);
+        assert_eq!(record["unknown_fields"].as_array().unwrap().len(), 16);
+    }
+    let text = fs::read_to_string(fixture.file()).unwrap();
+    assert!(text.lines().all(|line| line.len() < 8 << 10), "a line is long");
+    assert!(!text.contains(['\u{1b}', '\r', '\0']), "control characters are escaped");
+}
+
+#[tokio::test]
+async fn what_a_filter_names_is_bounded() {
+    let fixture = Fixture::new();
+    let filter = pb::list_prebuilds_request::Filter {
+        project_ids: vec!["y".repeat(64 << 10); 100],
+        phases: vec![1; 10_000],
+        triggered_by: vec![1; 10_000],
+        ..Default::default()
+    };
+    let request = pb::ListPrebuildsRequest { filter: Some(filter), ..Default::default() };
+    fixture.log.append(Record::of(&call(&crate::rpc::LIST_PREBUILDS, &request)), PATIENCE).await.unwrap();
+    let text = fs::read_to_string(fixture.file()).unwrap();
+    assert!(text.len() < 8 << 10, "{}", text.len());
+    assert_eq!(fixture.records()[0]["facts"]["filter"]["projects"].as_array().unwrap().len(), 25);
+}
+
+#[tokio::test]
+async fn a_torn_tail_gets_its_line_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("audit.jsonl");
+    fs::write(&file, "{\"stage\":\"intent\"}\n{\"stage\":\"int").unwrap();
+    let log = Log::open(directory.path(), Metrics::new()).unwrap();
+    log.append(Record::of(&create()), PATIENCE).await.unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[1], "{\"stage\":\"int");
+    assert_eq!(serde_json::from_str::<Value>(lines[2]).unwrap()["stage"], "intent");
+}
+
+#[tokio::test]
+async fn close_writes_everything_and_ends_the_writer() {
+    let fixture = Fixture::new();
+    let context = Context::new(RequestId::new(), Instant::now(), None);
+    for _ in 0..500 {
+        fixture.log.enqueue(Record::of(&create())).await.unwrap();
+        fixture.log.refused(&context, &Error::refuse(Reason::Unauthenticated));
+    }
+    fixture.log.close().await;
+    assert_eq!(fixture.records().len(), 1000);
+    let late = fixture.log.append(Record::of(&create()), PATIENCE).await;
+    assert_eq!(late, Err(Unavailable::Closed));
+    // A second time there is nothing left to do.
+    timeout(PATIENCE, fixture.log.close()).await.unwrap();
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Log::open(&file, Metrics::new()).unwrap_err();
+    assert!(error.to_string().contains("file/audit.jsonl"), "{error}");
+}

@@ -1,0 +1,137 @@
+//! Both stages around a call: which records there are, and when.
+
+use std::future::{Future, pending};
+
+use futures_util::poll;
+use tower::{Service as _, ServiceBuilder, service_fn};
+
+use super::{Fixture, create, fs, get};
+use crate::{
+    audit::{Audit, Intent},
+    call::{Call, Reply, tests::reply},
+    error::{Code, Error, Reason, Sent},
+    policy::{Authorize, Permitted},
+    rpc::{Class, Object, Seen},
+    stack::stage,
+};
+
+/// An object that a mutation made.
+const MADE: &str = "5ea04517-dbfd-42dc-881c-ef58b98f3bf5";
+
+/// The audit stages with an upstream below.
+async fn through<F>(fixture: &Fixture, call: Call, upstream: fn(Call) -> F) -> Result<Reply, Error>
+where
+    F: Future<Output = Result<Reply, Error>> + Send + 'static,
+{
+    let file = fixture.file();
+    let upstream = move |call: Permitted<Call>| {
+        let call = call.into_inner();
+        // No byte of it has left yet, and this is what stands on disk (promise P1).
+        let records = fs::read_to_string(&file).unwrap_or_default();
+        let intended = records.contains(&call.context.id().to_string());
+        assert_eq!(intended, call.method.class != Class::Read);
+        upstream(call)
+    };
+    let mut stack = ServiceBuilder::new()
+        .layer(stage(Audit::new(fixture.log.clone())))
+        .layer(stage(Authorize))
+        .layer(stage(Intent::new(fixture.log.clone())))
+        .service(service_fn(upstream));
+    stack.call(call).await
+}
+
+#[tokio::test]
+async fn a_mutation_has_an_intent_before_and_an_outcome_after() {
+    let fixture = Fixture::new();
+    through(&fixture, create(), |_| async {
+        let objects = vec![Object { id: MADE.to_owned(), ..Default::default() }];
+        Ok(Reply { seen: Seen { objects }, ..reply() })
+    })
+    .await
+    .unwrap();
+    // The answer is there, so the outcome is on disk (promise P2).
+    let records = fixture.records();
+    assert_eq!(fixture.stages(), ["intent", "outcome"]);
+    assert_eq!(records[0]["request_id"], records[1]["request_id"]);
+    let end = &records[1]["end"];
+    assert_eq!((end["code"].as_str(), end["forwarded"].as_str()), (Some("OK"), Some("yes")));
+    assert_eq!(end["objects"][0], MADE);
+}
+
+#[tokio::test]
+async fn a_mutation_that_fails_upstream_has_an_outcome_that_says_so() {
+    let fixture = Fixture::new();
+    let unknown = |_| async { Err(Error::refuse(Reason::UpstreamOutcomeUnknown)) };
+    through(&fixture, create(), unknown).await.unwrap_err();
+    let end = &fixture.records()[1]["end"];
+    assert_eq!(fixture.stages(), ["intent", "outcome"]);
+    assert_eq!((end["code"].as_str(), end["forwarded"].as_str()), (Some("UNKNOWN"), Some("maybe")));
+    assert_eq!(end["reason"], "UPSTREAM_OUTCOME_UNKNOWN");
+}
+
+#[tokio::test]
+async fn an_intent_that_went_nowhere_still_has_its_outcome() {
+    let fixture = Fixture::new();
+    let unreachable = |_| async { Err(Error::refuse(Reason::UpstreamUnreachable)) };
+    through(&fixture, create(), unreachable).await.unwrap_err();
+    assert_eq!(fixture.stages(), ["intent", "outcome"]);
+    assert_eq!(fixture.records()[1]["end"]["forwarded"], "no");
+}
+
+#[tokio::test]
+async fn a_panic_is_recorded_and_answered() {
+    let fixture = Fixture::new();
+    let panics = |_| async { if true { panic!("on purpose") } else { Ok(reply()) } };
+    let error = through(&fixture, create(), panics).await.unwrap_err();
+    assert_eq!((error.code, error.sent), (Code::Internal, Sent::Maybe));
+    assert_eq!(fixture.stages(), ["intent", "outcome"]);
+}
+
+#[tokio::test]
+async fn a_read_has_an_outcome_and_no_intent() {
+    let fixture = Fixture::new();
+    through(&fixture, get("p".to_owned()), |_| async { Ok(reply()) }).await.unwrap();
+    fixture.log.close().await;
+    assert_eq!(fixture.stages(), ["outcome"]);
+}
+
+#[tokio::test]
+async fn a_read_whose_caller_leaves_is_recorded() {
+    let fixture = Fixture::new();
+    let mut call = Box::pin(through(&fixture, get("p".to_owned()), |_| pending()));
+    assert!(poll!(&mut call).is_pending());
+    drop(call);
+    // The record is handed over by a task, which has run once the runtime comes round.
+    tokio::task::yield_now().await;
+    fixture.log.close().await;
+    let records = fixture.records();
+    assert_eq!(fixture.stages(), ["outcome"]);
+    assert_eq!(records[0]["end"]["reason"], "CALLER_GONE");
+    assert_eq!(records[0]["end"]["forwarded"], "maybe");
+}
+
+#[tokio::test]
+async fn without_a_disk_nothing_goes_upstream() {
+    let fixture = Fixture::new();
+    fs::remove_dir_all(fixture.audit()).unwrap();
+    let never = |_| async { panic!("it went upstream") };
+    for _ in 0..2 {
+        let error = through(&fixture, create(), never).await.unwrap_err();
+        assert_eq!((error.reason, error.sent), (Some(Reason::AuditUnavailable), Sent::No));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_recorded_is_withheld() {
+    let fixture = Fixture::new();
+    let directory = fixture.audit();
+    // The disk goes while upstream works: the call itself is told where by its own metadata.
+    let mut call = create();
+    call.metadata.insert("x-directory", directory.to_str().unwrap().parse().unwrap());
+    let upstream = |call: Call| async move {
+        fs::remove_dir_all(call.metadata["x-directory"].to_str().unwrap()).unwrap();
+        Ok(reply())
+    };
+    let error = through(&fixture, call, upstream).await.unwrap_err();
+    assert_eq!((error.reason, error.code), (Some(Reason::OutcomeNotRecorded), Code::Unknown));
+}
