@@ -31,3 +31,4 @@ pub mod rpc;
 pub mod sandbox;
 pub mod stack;
 pub mod telemetry;
+pub mod upstream;

@@ -1,0 +1,99 @@
+//! Locks that exclude and leave nothing, and when the present bounds count.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+};
+
+use futures_util::poll;
+use tokio::task::JoinSet;
+
+use super::{Key, Locks, needs_present_bounds};
+use crate::rpc::Sizes;
+
+fn key(id: &str) -> Key {
+    ("acme".into(), id.to_owned())
+}
+
+#[tokio::test]
+async fn two_holders_of_one_object_exclude_each_other() {
+    let locks = Locks::default();
+    let first = locks.hold(key("pool")).await;
+    let mut second = Box::pin(locks.hold(key("pool")));
+    assert!(poll!(&mut second).is_pending());
+    let _other = locks.hold(key("other")).await;
+    drop(locks.hold(("globex".into(), "pool".to_owned())).await);
+    drop(first);
+    let Poll::Ready(second) = poll!(&mut second) else { panic!("still held") };
+    assert_eq!(locks.entries().len(), 2);
+    drop(second);
+    assert_eq!(locks.entries().keys().collect::<Vec<_>>(), [&key("other")]);
+}
+
+#[tokio::test]
+async fn a_waiter_that_leaves_leaves_nothing() {
+    let locks = Locks::default();
+    let first = locks.hold(key("pool")).await;
+    let mut waiter = Box::pin(locks.hold(key("pool")));
+    assert!(poll!(&mut waiter).is_pending());
+    drop(waiter);
+    assert_eq!(locks.entries().len(), 1);
+    drop(first);
+    assert!(locks.entries().is_empty());
+}
+
+#[tokio::test]
+async fn a_waiter_that_outlives_the_holder_and_then_leaves_leaves_nothing() {
+    let locks = Locks::default();
+    let first = locks.hold(key("pool")).await;
+    let mut waiter = Box::pin(locks.hold(key("pool")));
+    assert!(poll!(&mut waiter).is_pending());
+    drop(first);
+    assert_eq!(locks.entries().len(), 1, "the waiter's");
+    drop(waiter);
+    assert!(locks.entries().is_empty());
+    let again = locks.hold(key("pool")).await;
+    drop(again);
+    assert!(locks.entries().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_holders_never_meet_and_the_map_ends_empty() {
+    let locks = Locks::default();
+    let inside: Arc<[AtomicUsize; 4]> = Arc::default();
+    let mut tasks = JoinSet::new();
+    for task in 0..400 {
+        let (locks, inside) = (locks.clone(), Arc::clone(&inside));
+        tasks.spawn(async move {
+            let pool = task % inside.len();
+            let _held = locks.hold(key(&format!("pool-{pool}"))).await;
+            assert_eq!(inside[pool].fetch_add(1, Ordering::SeqCst), 0, "two at once");
+            tokio::task::yield_now().await;
+            inside[pool].fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    assert!(locks.entries().is_empty());
+}
+
+#[test]
+fn one_bound_alone_needs_the_present_other_one() {
+    for (desired, min, max, needed) in [
+        (None, None, None, false),
+        (None, Some(1), None, true),
+        (None, None, Some(1), true),
+        (None, Some(0), None, true),
+        (None, Some(1), Some(2), false),
+        (Some(1), None, None, false),
+        (Some(1), Some(1), None, true),
+        (Some(1), None, Some(1), true),
+        (Some(1), Some(1), Some(1), false),
+    ] {
+        assert_eq!(needs_present_bounds(Sizes { desired, min, max }), needed, "{desired:?} {min:?} {max:?}");
+    }
+}
