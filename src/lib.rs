@@ -23,6 +23,8 @@ pub mod audit;
 pub mod call;
 pub mod connect;
 pub mod error;
+pub mod front;
+pub mod gateway;
 pub mod identity;
 pub mod limit;
 pub mod policy;

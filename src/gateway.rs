@@ -1,0 +1,119 @@
+//! The way of a call: both stacks, one under the other, each line with its reason.
+//!
+//! A layer over HTTP cannot see a decoded message, and a handler cannot refuse before decoding: hence two planes.
+
+use std::convert::Infallible;
+
+use futures_util::future::BoxFuture;
+use tokio_util::task::TaskTracker;
+use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
+
+use crate::{
+    audit::{self, Audit, Intent},
+    call::{Call, Handle, Reply},
+    error::Error,
+    front::{
+        Deadlines, Front, HttpRequest, HttpResponse, Identify, Render, Shed, Trace, catch::CatchPanic,
+        deadline,
+    },
+    identity::Identities,
+    limit::Limits,
+    policy::{Authorize, Validate},
+    stack::stage,
+    telemetry::Metrics,
+    upstream::{Resolve, Upstream},
+};
+
+mod detach;
+
+pub use detach::Detach;
+
+/// The call plane, behind the seam that the fronts know.
+#[derive(Clone)]
+pub struct Gateway(BoxCloneSyncService<Call, Reply, Error>);
+
+/// What the call plane is made of.
+#[derive(Clone, Debug)]
+pub struct Stages {
+    /// Mutations under way; the drain waits for them.
+    pub tasks: TaskTracker,
+    pub log: audit::Log,
+    pub limits: Limits,
+    pub validate: Validate,
+    pub upstream: Upstream,
+    pub metrics: Metrics,
+}
+
+/// What the wire plane is made of.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    pub log: audit::Log,
+    pub metrics: Metrics,
+    /// Calls in flight at most.
+    pub in_flight: usize,
+    pub deadline: deadline::Config,
+    pub identities: Identities,
+}
+
+impl Gateway {
+    /// The call plane: tower over `Call -> Reply`.
+    pub fn new(stages: Stages) -> Self {
+        let Stages { tasks, log, limits, validate, upstream, metrics } = stages;
+        let service = ServiceBuilder::new()
+            // First, so that whatever a mutation has begun below is also ended below, caller or no caller.
+            .layer(stage(Detach::new(tasks)))
+            // Above every judgement: each refusal is on record, too. Below detach: the record outlives the caller.
+            .layer(stage(Audit::new(log.clone())))
+            // Before what costs the disk or upstream: refused calls count, or refusals would be a free way to make load.
+            .layer(stage(limits))
+            // What the message alone can show wrong; no look-up is spent on what is wrong anyway.
+            .layer(stage(validate))
+            // The one read that later checks may need. Below validate, so that its id is a UUID; above authorize,
+            // which judges what it shows. It holds the object's lock until the write below has ended.
+            .layer(stage(Resolve::new(upstream.clone(), metrics)))
+            // Judges the effective request, and alone makes a Permitted<Call>.
+            .layer(stage(Authorize))
+            // Last before the wire: the intent is on disk before the first byte goes upstream.
+            .layer(stage(Intent::new(log)))
+            // Takes only what was permitted.
+            .service(upstream);
+        Self(BoxCloneSyncService::new(service))
+    }
+}
+
+impl Wire {
+    /// The wire plane: tower over HTTP, around a front.
+    pub fn around<H: Handle>(
+        self,
+        front: Front<H>,
+    ) -> impl Service<HttpRequest, Response = HttpResponse, Error = Infallible, Future: Send> + Clone + Send + Sync
+    {
+        ServiceBuilder::new()
+            // Outermost: tells the protocol, gives the request its id, and turns every error below into bytes.
+            .layer(Render(self.log))
+            // Sees every call and every refusal with its typed error, before it is bytes.
+            .layer(stage(Trace(self.metrics.clone())))
+            // A panic below is an answer, not a reset connection.
+            .layer(stage(CatchPanic))
+            // Before any work is done for the request.
+            .layer(stage(Shed::new(self.in_flight, self.metrics)))
+            // Also bounds how long a body may take to arrive.
+            .layer(stage(Deadlines(self.deadline)))
+            // Headers only: nothing is decoded for a stranger.
+            .layer(stage(Identify(self.identities)))
+            // Decodes, and crosses to the call plane.
+            .service(front)
+    }
+}
+
+impl Handle for Gateway {
+    fn handle(&self, call: Call) -> BoxFuture<'static, Result<Reply, Error>> {
+        self.0.clone().call(call)
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gateway")
+    }
+}
