@@ -19,6 +19,7 @@
 //!
 //! A new RPC is the proto, a row in [`rpc`] and its facts. A new stage is a module and a line in [`gateway`].
 
+pub mod admin;
 pub mod audit;
 pub mod call;
 pub mod connect;
@@ -31,6 +32,7 @@ pub mod policy;
 pub mod proto;
 pub mod rpc;
 pub mod sandbox;
+pub mod server;
 pub mod stack;
 pub mod telemetry;
 pub mod upstream;
