@@ -20,8 +20,11 @@
 //! A new RPC is the proto, a row in [`rpc`] and its facts. A new stage is a module and a line in [`gateway`].
 
 pub mod admin;
+pub mod app;
 pub mod audit;
 pub mod call;
+pub mod cli;
+pub mod config;
 pub mod connect;
 pub mod error;
 pub mod front;

@@ -1,0 +1,189 @@
+//! The running process: every part made from the config, started in order, and stopped in the reverse one.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use governor::clock::MonotonicClock;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admin::{self, Check, Readiness, Status},
+    audit,
+    config::Resolved,
+    front::Front,
+    gateway::{Gateway, Stages, Wire},
+    identity::Identities,
+    limit::Limits,
+    policy::Validate,
+    rpc::PREBUILD_METHODS,
+    server::{self, Server},
+    telemetry::Metrics,
+    upstream::{Client, ClientError, Upstream},
+};
+
+mod health;
+mod routes;
+
+use health::Health;
+use routes::Routes;
+
+/// How long readiness says "draining" before connections are told: load balancers look every second or so.
+const NOTICE: Duration = Duration::from_millis(500);
+
+/// Mutations whose callers have left get at least this long to get their answers on record, also past the grace.
+const MIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct App {
+    pub gateway: SocketAddr,
+    pub admin: SocketAddr,
+    state: Arc<State>,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    grace: Duration,
+    serving: JoinHandle<server::Summary>,
+    operating: JoinHandle<Result<server::Summary, server::Invalid>>,
+}
+
+/// The sockets to serve on; port 0 is any.
+#[derive(Debug)]
+pub struct Listeners {
+    pub gateway: TcpListener,
+    pub admin: TcpListener,
+}
+
+/// What the parts share and the operator sees.
+#[derive(Debug)]
+struct State {
+    log: audit::Log,
+    metrics: Metrics,
+    tasks: TaskTracker,
+    health: Health,
+    draining: AtomicBool,
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("audit.directory: {0}")]
+    Audit(#[from] audit::OpenError),
+    #[error("{key}: {0}", key = .0.key())]
+    Upstream(#[from] ClientError),
+    #[error("server: {0}")]
+    Server(#[from] server::Invalid),
+    #[error("cannot listen: {0}")]
+    Listen(#[from] io::Error),
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Requests that were cut off because the grace period was over.
+    pub requests_lost: u64,
+    /// Mutations that were still waiting for upstream then.
+    pub tasks_lost: usize,
+}
+
+impl Listeners {
+    /// # Errors
+    /// An address is not to be had.
+    pub async fn bind(gateway: SocketAddr, admin: SocketAddr) -> io::Result<Self> {
+        Ok(Self { gateway: TcpListener::bind(gateway).await?, admin: TcpListener::bind(admin).await? })
+    }
+}
+
+impl App {
+    /// Starts serving.
+    ///
+    /// # Errors
+    /// The audit log cannot be opened, a certificate cannot be read, a setting cannot be served with.
+    pub fn start(resolved: Resolved, listeners: Listeners) -> Result<Self, StartError> {
+        let Resolved { config, keys, rates, base, credentials, request_metadata, response_metadata } =
+            resolved;
+        let server = Server::new(config.server, config.shutdown.clone())?;
+        let metrics = Metrics::with(vec![Box::new(server.connections())]);
+        let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
+        let tasks = TaskTracker::new();
+        let health = Health::watch(&base, log.clone(), metrics.clone());
+        let client = Client::new(&config.upstream, base, credentials)?;
+        let upstream =
+            Upstream::new(client, response_metadata, config.upstream.mutation_timeout, metrics.clone());
+        let gateway = Gateway::new(Stages {
+            tasks: tasks.clone(),
+            log: log.clone(),
+            limits: Limits::new(rates, MonotonicClock),
+            validate: Validate { stricter: config.validation.stricter },
+            upstream,
+            metrics: metrics.clone(),
+        });
+        let methods = PREBUILD_METHODS.iter().copied();
+        let front = Front::new(gateway, methods, config.requests, request_metadata, metrics.clone());
+        let wire = Wire {
+            log: log.clone(),
+            metrics: metrics.clone(),
+            in_flight: config.limits.in_flight,
+            deadline: config.deadline,
+            identities: Identities::new(keys),
+        };
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let routes = Routes::new(wire.around(front), health.service());
+        let addresses = (listeners.gateway.local_addr()?, listeners.admin.local_addr()?);
+        let state = Arc::new(State { log, metrics, tasks, health, draining: AtomicBool::new(false) });
+        let serving = tokio::spawn(server.serve(listeners.gateway, routes, drain.clone()));
+        let operating = tokio::spawn(admin::serve(listeners.admin, state.clone(), stop.clone()));
+        let grace = config.shutdown.grace;
+        Ok(Self { gateway: addresses.0, admin: addresses.1, state, drain, stop, grace, serving, operating })
+    }
+
+    /// The audit log, for what wants to see it end.
+    pub fn log(&self) -> &audit::Log {
+        &self.state.log
+    }
+
+    /// Ends it: no new calls, those in flight may finish within the grace period, then mutations whose callers have
+    /// left, then the audit log. The operator's port answers to the end.
+    pub async fn drain(self) -> Ended {
+        self.state.draining.store(true, Ordering::Relaxed);
+        self.state.health.drain().await;
+        tokio::time::sleep(NOTICE.min(self.grace / 10)).await;
+        let deadline = tokio::time::Instant::now() + self.grace;
+        self.state.health.end_watches().await;
+        self.drain.cancel();
+        let summary = self.serving.await.unwrap_or_default();
+        self.state.tasks.close();
+        let until = deadline.max(tokio::time::Instant::now() + MIN_DRAIN);
+        let _over = tokio::time::timeout_at(until, self.state.tasks.wait()).await;
+        let tasks_lost = self.state.tasks.len();
+        self.state.log.close().await;
+        self.stop.cancel();
+        let _ended = self.operating.await;
+        Ended { requests_lost: summary.requests_lost, tasks_lost }
+    }
+}
+
+impl Status for State {
+    fn ready(&self) -> Readiness {
+        let draining = self.draining.load(Ordering::Relaxed);
+        Readiness {
+            checks: vec![
+                Check::required("config", true),
+                Check::required("audit", self.log.is_healthy()),
+                Check::required("not_draining", !draining),
+                Check::shown("upstream", self.health.upstream_is_reachable()),
+            ],
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.encode()
+    }
+}

@@ -1,0 +1,105 @@
+//! The commands.
+
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+mod call;
+mod check;
+mod dev;
+mod keys;
+mod serve;
+
+/// `EX_CONFIG` of sysexits.h: unsafe or wrong configuration does not start.
+const EX_CONFIG: u8 = 78;
+
+/// Guardrails for the Prebuild API of Gitpod/Ona: identity, validation, rate limits and audit in front of
+/// gitpod.v1.PrebuildService.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a gateway with demo orgs and an embedded sandbox upstream: nothing else is needed.
+    Dev(dev::Args),
+    /// Run the gateway.
+    Serve(serve::Args),
+    /// Say what is wrong with a configuration, by key; exit code 78 if anything is.
+    Check(check::Args),
+    /// Call a method of a gateway over gRPC; exit code 64 plus the gRPC status code.
+    Call(call::Args),
+    /// API keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
+}
+
+/// What a command fails with: one line, and the exit code.
+#[derive(Debug)]
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+/// Runs the command that the process's arguments name.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::new(format!("no runtime: {error}")).exit(),
+    };
+    let result = runtime.block_on(async {
+        match command {
+            Command::Dev(args) => dev::run(args).await,
+            Command::Serve(args) => serve::run(args).await,
+            Command::Check(args) => check::run(&args),
+            Command::Call(args) => call::run(args).await,
+            Command::Keys(command) => keys::run(&command),
+        }
+    });
+    result.unwrap_or_else(|failure| failure.exit())
+}
+
+impl Failure {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 1 }
+    }
+
+    fn config(message: impl ToString) -> Self {
+        Self { message: message.to_string(), code: EX_CONFIG }
+    }
+
+    fn exit(self) -> ExitCode {
+        complain(format_args!("prebuild-gateway: {}\n", self.message));
+        ExitCode::from(self.code)
+    }
+}
+
+/// Writes a command's own output. (`print!` panics when nobody reads.)
+fn print(text: impl Display) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        // A reader that has seen enough, like `head`, is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Says what is wrong. Where nobody reads, the exit code says it alone.
+fn complain(text: impl Display) {
+    let _unread = write!(io::stderr().lock(), "{text}");
+}
+
+/// The process's environment.
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

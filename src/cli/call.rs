@@ -1,0 +1,145 @@
+//! `call`: one call of a gateway over gRPC, JSON in and JSON out.
+
+use std::{fmt::Write as _, process::ExitCode, time::Duration};
+
+use bytes::Bytes;
+use clap::builder::PossibleValuesParser;
+use tonic::{
+    Request, Status,
+    client::Grpc,
+    codegen::http::uri::PathAndQuery,
+    metadata::{Ascii, MetadataKey, MetadataValue},
+    transport::Endpoint,
+};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::{Failure, complain, print};
+use crate::{
+    connect::json::{Duplicates, to_json, to_wire},
+    error::code_name,
+    front::grpc::Raw,
+    rpc::{MethodSpec, PREBUILD_METHODS},
+};
+
+/// As grpcurl has it: the status code on top of this.
+const EXIT_BASE: u8 = 64;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[arg(value_parser = PossibleValuesParser::new(PREBUILD_METHODS.iter().map(|method| method.name)))]
+    method: String,
+    /// The request message.
+    #[arg(default_value = "{}")]
+    json: String,
+    /// The gateway, `http://host:port`.
+    #[arg(long, env = "PREBUILD_GATEWAY_ADDRESS", default_value = "http://127.0.0.1:8080")]
+    address: String,
+    /// The caller's API key.
+    #[arg(long, env = "PREBUILD_GATEWAY_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// How long to wait, like `500ms` or `10s`; the gateway's default otherwise.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// Further request metadata, `name: value`; may stand several times.
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(MetadataKey<Ascii>, MetadataValue<Ascii>)>,
+}
+
+pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
+    // clap has let through only names of the table.
+    let method = PREBUILD_METHODS.iter().find(|method| method.name == args.method);
+    let method = method.ok_or_else(|| Failure::new("no such method"))?;
+    let request = args.request(method)?;
+    let endpoint = Endpoint::new(args.address.clone()).map_err(|_| {
+        Failure::new(format!("`{}` is not an address like http://127.0.0.1:8080", args.address))
+    })?;
+    let channel = endpoint.connect().await;
+    let channel = channel.map_err(|_| Failure::new(format!("no connection to {}", args.address)))?;
+    let mut client = Grpc::new(channel);
+    client.ready().await.map_err(|error| Failure::new(error.to_string()))?;
+    match client.unary(request, PathAndQuery::from_static(method.path), Raw).await {
+        Ok(response) => {
+            print(format_args!("{}\n", pretty(method, response.get_ref())?))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(status) => {
+            complain(explain(&status));
+            let code = u8::try_from(status.code() as i32).unwrap_or_default();
+            Ok(ExitCode::from(EXIT_BASE + code))
+        }
+    }
+}
+
+/// `name: value`
+fn header(text: &str) -> Result<(MetadataKey<Ascii>, MetadataValue<Ascii>), String> {
+    let (name, value) = text.split_once(':').ok_or("is not `name: value`")?;
+    let name = name.trim().to_ascii_lowercase().parse().map_err(|_| "has no metadata name")?;
+    Ok((name, value.trim().parse().map_err(|_| "has no metadata value")?))
+}
+
+impl Args {
+    fn request(&self, method: &'static MethodSpec) -> Result<Request<Bytes>, Failure> {
+        let input = method.input().ok_or_else(|| Failure::new("no such message"))?;
+        let (wire, drift) = to_wire((method.schema)(), input, self.json.as_bytes(), Duplicates::Reject)
+            .map_err(|error| Failure::new(format!("the request is no {}: {error}", method.input)))?;
+        // A misspelt field would be a call that means something else.
+        if let Some(unknown) = drift.fields.iter().chain(&drift.enums).next() {
+            return Err(Failure::new(format!("{} has no `{}`", method.input, unknown.name)));
+        }
+        let mut request = Request::new(wire);
+        if let Some(timeout) = self.timeout {
+            request.set_timeout(timeout);
+        }
+        for (name, value) in &self.headers {
+            request.metadata_mut().append(name.clone(), value.clone());
+        }
+        if let Some(key) = &self.key {
+            let value =
+                format!("Bearer {key}").parse().map_err(|_| Failure::new("the key is no header value"))?;
+            request.metadata_mut().insert("authorization", value);
+        }
+        Ok(request)
+    }
+}
+
+/// The reply as JSON, indented, in the order of the proto.
+fn pretty(method: &'static MethodSpec, wire: &[u8]) -> Result<String, Failure> {
+    let broken = || Failure::new("the reply cannot be read");
+    let output = method.output().ok_or_else(broken)?;
+    let wire = method.recode(wire).map_err(|_| broken())?;
+    let json = to_json((method.schema)(), output, &wire).map_err(|_| broken())?;
+    let mut text = Vec::new();
+    let mut writer = serde_json::Serializer::pretty(&mut text);
+    serde_transcode::transcode(&mut serde_json::Deserializer::from_slice(&json), &mut writer)
+        .map_err(|_| broken())?;
+    String::from_utf8(text).map_err(|_| broken())
+}
+
+/// Code, message and every detail that is known.
+fn explain(status: &Status) -> String {
+    let mut text = format!("{}: {}\n", code_name(status.code()), status.message());
+    let details = status.get_error_details();
+    let mut line = |label: &str, value: &str| _ = writeln!(text, "  {label:<12}{value}");
+    if let Some(info) = details.error_info() {
+        line("reason", &format!("{} ({})", info.reason, info.domain));
+        let mut metadata: Vec<_> = info.metadata.iter().collect();
+        metadata.sort();
+        for (name, value) in metadata {
+            line(name, value);
+        }
+    }
+    explain_fields(&details, &mut line);
+    if let Some(wait) = details.retry_info().and_then(|info| info.retry_delay) {
+        line("retry in", &humantime::format_duration(wait).to_string());
+    }
+    text
+}
+
+fn explain_fields(details: &ErrorDetails, line: &mut impl FnMut(&str, &str)) {
+    for violation in details.bad_request().map(|request| &request.field_violations).into_iter().flatten() {
+        line("field", &format!("{} {}", violation.field, violation.description));
+    }
+    for violation in details.quota_failure().map(|failure| &failure.violations).into_iter().flatten() {
+        line("quota", &format!("{}: {}", violation.subject, violation.description));
+    }
+}

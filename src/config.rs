@@ -1,0 +1,248 @@
+//! The configuration: every room's own section, read from TOML, checked whole before anything starts.
+//!
+//! As written ([`Config`]) -> as resolved ([`Resolved`]). An error names the key (promise P15). Only this room reads
+//! files and the environment.
+
+use std::{fmt, fs, io, net::SocketAddr, path::Path};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{
+    audit,
+    call::CredentialId,
+    connect::metadata::AllowList,
+    front,
+    identity::api_key::{self, KeyError, Keys},
+    limit::{self, Rate},
+    policy, server, telemetry, upstream,
+};
+
+mod bounds;
+mod org;
+#[cfg(test)]
+mod tests;
+
+pub use org::{Credential, Org};
+
+/// Where `serve` listens unless told otherwise: loopback, as there is no TLS.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
+
+/// The configuration as it is written.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where callers connect, `address:port`.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// Where health, readiness and metrics are, `address:port`; not for callers.
+    #[serde(default = "default_admin")]
+    pub admin: SocketAddr,
+    #[serde(default)]
+    pub server: server::Config,
+    #[serde(default)]
+    pub shutdown: server::Shutdown,
+    #[serde(default)]
+    pub telemetry: telemetry::Config,
+    pub identity: Identity,
+    #[serde(default)]
+    pub requests: front::Config,
+    #[serde(default)]
+    pub deadline: front::deadline::Config,
+    #[serde(default)]
+    pub limits: limit::Config,
+    #[serde(default)]
+    pub validation: policy::Config,
+    pub audit: audit::Config,
+    pub upstream: upstream::Config,
+    /// The organisations; at least one.
+    pub orgs: Vec<Org>,
+}
+
+/// `[identity]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Who may call; at least one.
+    pub api_keys: Vec<api_key::Config>,
+}
+
+/// The configuration with every check passed.
+#[derive(Debug)]
+pub struct Resolved {
+    pub config: Config,
+    pub keys: Keys,
+    pub rates: Vec<(crate::call::OrgId, Rate)>,
+    pub base: upstream::Base,
+    pub credentials: upstream::Credentials,
+    pub request_metadata: AllowList,
+    pub response_metadata: AllowList,
+}
+
+/// What is wrong, in one line that names the key.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct ConfigError {
+    /// The path of the key, `upstream.base_url`; the file's name where there is no key.
+    pub key: String,
+    pub problem: String,
+}
+
+/// Looks up an environment variable.
+pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
+
+fn default_listen() -> SocketAddr {
+    DEFAULT_LISTEN
+}
+
+fn default_admin() -> SocketAddr {
+    DEFAULT_ADMIN
+}
+
+impl Config {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not a configuration.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            ConfigError::new(path.display(), format_args!("cannot be read: {}", kind(&error)))
+        })?;
+        Self::parse(&text)
+    }
+
+    /// # Errors
+    /// The text is not TOML, or not of this form.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let toml = toml::Deserializer::parse(text).map_err(|error| Self::misplaced(text, &error))?;
+        serde_path_to_error::deserialize(toml).map_err(|error| {
+            let path = error.path().to_string();
+            let path = if path == "." { "" } else { &path };
+            match ConfigError::at(path, error.inner().message()) {
+                top if top.key.is_empty() => Self::misplaced(text, error.inner()),
+                error => error,
+            }
+        })
+    }
+
+    /// Checks everything that can be checked before start. Relative paths are relative to the working directory.
+    ///
+    /// # Errors
+    /// The first key that cannot be served with.
+    pub fn resolve(self, env: Env<'_>) -> Result<Resolved, ConfigError> {
+        let invalid = |section: &str, invalid: server::Invalid| {
+            ConfigError::new(format_args!("{section}.{}", invalid.key), invalid.problem)
+        };
+        self.server.check().map_err(|error| invalid("server", error))?;
+        self.shutdown.check().map_err(|error| invalid("shutdown", error))?;
+        bounds::check(&self)?;
+        self.telemetry.check().map_err(|_| {
+            ConfigError::new("telemetry.level", "is not a level or a list of filter directives")
+        })?;
+        let credentials = org::credentials(&self.orgs, env)?;
+        let keys = self.keys()?;
+        let base = upstream::Base::parse(&self.upstream.base_url)
+            .map_err(|error| ConfigError::new("upstream.base_url", error))?;
+        let request_metadata = AllowList::new(self.upstream.request_metadata.iter().map(String::as_str))
+            .map_err(|error| ConfigError::new("upstream.request_metadata", error))?;
+        let response_metadata =
+            AllowList::for_responses(self.upstream.response_metadata.iter().map(String::as_str))
+                .map_err(|error| ConfigError::new("upstream.response_metadata", error))?;
+        let rates =
+            self.orgs.iter().map(|org| (org.id.clone(), org.requests.unwrap_or(self.limits.requests)));
+        let rates = rates.collect();
+        Ok(Resolved { config: self, keys, rates, base, credentials, request_metadata, response_metadata })
+    }
+
+    fn keys(&self) -> Result<Keys, ConfigError> {
+        const KEY: &str = "identity.api_keys";
+        if self.identity.api_keys.is_empty() {
+            return Err(ConfigError::new(KEY, "must name at least one key, or nobody can call"));
+        }
+        for (index, key) in self.identity.api_keys.iter().enumerate() {
+            bounds::check_caller(key).map_err(|(name, problem)| {
+                ConfigError::new(format_args!("{KEY}[{index}].{name}"), problem)
+            })?;
+            if !self.orgs.iter().any(|org| org.id == key.org) {
+                let problem = format_args!("`{}` is not one of [[orgs]]", key.org);
+                return Err(ConfigError::new(format_args!("{KEY}[{index}].org"), problem));
+            }
+        }
+        Keys::new(&self.identity.api_keys).map_err(|error| self.of_key(&error))
+    }
+
+    /// Which entry of `identity.api_keys` an error is about.
+    fn of_key(&self, error: &KeyError) -> ConfigError {
+        let index = |id: &CredentialId, nth: usize| {
+            let keys = self.identity.api_keys.iter().enumerate();
+            keys.filter(|(_, key)| key.id == *id).map(|(index, _)| index).nth(nth).unwrap_or_default()
+        };
+        let (index, name) = match error {
+            KeyError::DuplicateId(id) => (index(id, 1), "id"),
+            KeyError::Duplicate(id) => (index(id, 0), "sha256"),
+            KeyError::Hash => (0, "sha256"),
+        };
+        ConfigError::new(format_args!("identity.api_keys[{index}].{name}"), error)
+    }
+
+    /// An error that no key can be named for.
+    fn misplaced(text: &str, error: &toml::de::Error) -> ConfigError {
+        let key = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+        match error.message() {
+            // Other spans may cover a value, which may be a secret.
+            message @ "duplicate key" => {
+                ConfigError::new(line_of(text, error), format_args!("{message} `{key}`"))
+            }
+            message => ConfigError::new(line_of(text, error), message),
+        }
+    }
+}
+
+impl ConfigError {
+    pub(crate) fn new(key: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        // One line, whatever a library says.
+        let problem = problem.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        Self { key: key.to_string(), problem }
+    }
+
+    /// What serde says of the value at `path`. What it says of a key in it is said of that key.
+    fn at(path: &str, message: &str) -> Self {
+        if path.ends_with(".credential") {
+            // serde shows the value, and a token that was written here by mistake must not reach a log.
+            return Self::new(
+                path,
+                "must be { file = \"PATH\" } or { env = \"NAME\" }, never the token itself",
+            );
+        }
+        let below = |name: &str| match path {
+            "" => name.to_owned(),
+            path if path.ends_with(&format!(".{name}")) || path == name => path.to_owned(),
+            path => format!("{path}.{name}"),
+        };
+        if let Some((name, _)) = quoted(message, "missing field `") {
+            return Self::new(below(name), "is required");
+        }
+        if let Some((name, expected)) = quoted(message, "unknown field `") {
+            return Self::new(below(name), format_args!("is not a key{expected}"));
+        }
+        Self::new(path, message)
+    }
+}
+
+/// `line N`, where an error has no key.
+fn line_of(text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+    format!("line {line}")
+}
+
+/// The name after `before`, and what follows its closing quote.
+fn quoted<'m>(message: &'m str, before: &str) -> Option<(&'m str, &'m str)> {
+    message.strip_prefix(before)?.split_once('`')
+}
+
+/// The operating system's words without its number.
+fn kind(error: &io::Error) -> String {
+    error.kind().to_string()
+}

@@ -1,0 +1,79 @@
+//! Bounds of values that their own types do not have.
+
+use std::time::Duration;
+
+use super::{Config, ConfigError};
+use crate::{identity::api_key, limit::Rate};
+
+/// Requests of this API are small; more than this cannot be meant.
+const MAX_REQUEST: usize = 4 << 20;
+/// A call that takes longer is a mistake, and time that far ahead need not be reckoned with.
+const MAX_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+/// Longer waits for one exchange with upstream are a mistake.
+const MAX_UPSTREAM: Duration = Duration::from_secs(3600);
+/// The buckets count whole nanoseconds between calls: up to here a rate is exact to a thousandth.
+const MAX_RATE: u32 = 1_000_000;
+/// An id is a metric label and a part of log lines.
+const MAX_ID: usize = 64;
+/// Long enough for an e-mail address.
+const MAX_SUBJECT: usize = 128;
+
+/// What an id must be.
+pub(super) const ID: &str = "must be 1 to 64 of A-Z a-z 0-9 . _ -";
+
+/// Everything but the listener, the callers and the orgs.
+pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+    let Config { deadline, limits, requests, upstream, audit, .. } = config;
+    let to = |max: Duration| move |time: Duration| !time.is_zero() && time <= max;
+    let (call, exchange) = (to(MAX_DEADLINE), to(MAX_UPSTREAM));
+    let checks = [
+        (
+            config.admin != config.listen || config.admin.port() == 0,
+            "admin",
+            "must be another address than listen",
+        ),
+        (call(deadline.default), "deadline.default", "must be above 0 and at most 24h"),
+        (call(deadline.max), "deadline.max", "must be above 0 and at most 24h"),
+        (deadline.max >= deadline.default, "deadline.max", "must be at least deadline.default"),
+        (limits.in_flight > 0, "limits.in_flight", "must be at least 1"),
+        ((1..=MAX_REQUEST).contains(&requests.max_bytes), "requests.max_bytes", "must be from 1 to 4194304"),
+        (call(requests.read_timeout), "requests.read_timeout", "must be above 0 and at most 24h"),
+        (!audit.directory.as_os_str().is_empty(), "audit.directory", "must not be empty"),
+        (exchange(upstream.connect_timeout), "upstream.connect_timeout", "must be above 0 and at most 1h"),
+        (exchange(upstream.mutation_timeout), "upstream.mutation_timeout", "must be above 0 and at most 1h"),
+        (exchange(upstream.idle_timeout), "upstream.idle_timeout", "must be above 0 and at most 1h"),
+        (upstream.max_response_bytes > 0, "upstream.max_response_bytes", "must be at least 1"),
+    ];
+    if let Some((_, key, problem)) = checks.into_iter().find(|(good, ..)| !good) {
+        return Err(ConfigError::new(key, problem));
+    }
+    check_rate("limits.requests", limits.requests)
+}
+
+/// A rate that the buckets can keep.
+pub(super) fn check_rate(key: &str, rate: Rate) -> Result<(), ConfigError> {
+    let fields = [("per_second", rate.per_second), ("burst", rate.burst)];
+    match fields.into_iter().find(|(_, value)| value.get() > MAX_RATE) {
+        Some((name, _)) => {
+            Err(ConfigError::new(format_args!("{key}.{name}"), format_args!("must be at most {MAX_RATE}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The names by which a caller stands in logs and records.
+pub(super) fn check_caller(key: &api_key::Config) -> Result<(), (&'static str, &'static str)> {
+    let subject = key.subject.as_str();
+    if !is_id(key.id.as_str()) {
+        return Err(("id", ID));
+    }
+    if !(1..=MAX_SUBJECT).contains(&subject.len()) || !subject.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(("subject", "must be 1 to 128 printable ASCII characters without spaces"));
+    }
+    Ok(())
+}
+
+pub(super) fn is_id(id: &str) -> bool {
+    (1..=MAX_ID).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}

@@ -1,0 +1,221 @@
+//! The shipped example, its schema, and a folder of configurations that must not start.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Debug,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use super::{Config, ConfigError, Resolved};
+use crate::{front, limit, policy, server, telemetry, upstream};
+
+const EXAMPLE: &str = include_str!("../../deploy/gateway.example.toml");
+const GOOD: &str = r#"
+    identity.api_keys = [
+        { id = "ci", subject = "ci", org = "acme", sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" },
+    ]
+    audit.directory = "audit"
+    upstream.base_url = "https://app.gitpod.io/api"
+    orgs = [{ id = "acme", credential = { env = "TOKEN" } }]
+"#;
+
+/// The example with what is optional switched on: a `#` right before a key.
+fn full_example() -> String {
+    let switch_on = |line: &'static str| match line.strip_prefix('#') {
+        Some(key) if key.starts_with(|first: char| first.is_ascii_lowercase()) => key,
+        _ => line,
+    };
+    EXAMPLE.lines().map(switch_on).collect::<Vec<_>>().join("\n")
+}
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "TOKEN" | "GLOBEX_TOKEN" => Some("good-token".to_owned()),
+        "EMPTY" => Some(String::new()),
+        "TWO_LINES" => Some("first\nsecond".to_owned()),
+        _ => None,
+    }
+}
+
+fn resolve(text: &str) -> Result<Resolved, ConfigError> {
+    Config::parse(text)?.resolve(&env)
+}
+
+fn same(section: &str, one: &impl Debug, other: &impl Debug) {
+    assert_eq!(format!("{one:?}"), format!("{other:?}"), "{section}");
+}
+
+#[test]
+fn the_example_resolves_with_and_without_what_is_optional() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("acme-token");
+    fs::write(&token, "\n  acme-token-1 \n").unwrap();
+    for text in [EXAMPLE.to_owned(), full_example()] {
+        let text = text.replace("/run/secrets/acme-token", &token.display().to_string());
+        let resolved = resolve(&text).unwrap();
+        assert_eq!(resolved.rates.len(), 2);
+        assert!(!format!("{resolved:?}").contains("acme-token-1"), "a token shows");
+    }
+}
+
+#[test]
+fn the_example_has_the_defaults() {
+    let example = Config::parse(EXAMPLE).unwrap();
+    let least = Config::parse(GOOD).unwrap();
+    same("listen", &example.listen, &least.listen);
+    same("admin", &example.admin, &least.admin);
+    same("server", &example.server, &server::Config::default());
+    same("shutdown", &example.shutdown, &server::Shutdown::default());
+    same("telemetry", &example.telemetry, &telemetry::Config::default());
+    same("requests", &example.requests, &front::Config::default());
+    same("deadline", &example.deadline, &front::deadline::Config::default());
+    same("limits", &example.limits, &limit::Config::default());
+    same("validation", &example.validation, &policy::Config::default());
+    same("upstream", &example.upstream, &upstream::Config::at(&example.upstream.base_url));
+    same("upstream", &least.upstream, &upstream::Config::at("https://app.gitpod.io/api"));
+}
+
+#[test]
+fn the_example_and_the_schema_have_the_same_keys() {
+    let schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap();
+    let mut declared = BTreeSet::new();
+    properties(&schema, &schema, "", &mut declared);
+    let example: Value = toml::from_str(&full_example()).unwrap();
+    let mut shown = BTreeSet::new();
+    keys(&example, "", &mut shown);
+    assert_eq!(shown, declared);
+    assert!(declared.contains("orgs[].credential.env") && declared.contains("limits.requests.burst"));
+}
+
+/// The paths of all properties: of objects, of the items of arrays, and of every alternative.
+fn properties(root: &Value, schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+    if let Some(name) = schema["$ref"].as_str() {
+        let target = root.pointer(name.trim_start_matches('#')).unwrap();
+        properties(root, target, path, found);
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        properties(root, property, &path, found);
+        found.insert(path);
+    }
+    if schema["items"].is_object() {
+        properties(root, &schema["items"], &format!("{path}[]"), found);
+    }
+    for alternative in ["anyOf", "oneOf", "allOf"].iter().filter_map(|word| schema[word].as_array()).flatten()
+    {
+        properties(root, alternative, path, found);
+    }
+}
+
+/// The same of a value.
+fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        keys(value, &path, found);
+        found.insert(path);
+    }
+    for item in value.as_array().into_iter().flatten() {
+        keys(item, &format!("{path}[]"), found);
+    }
+}
+
+#[test]
+fn the_schema_refuses_unknown_keys_everywhere() {
+    let schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap();
+    let definitions = schema["$defs"].as_object().unwrap().iter();
+    for (name, definition) in definitions.chain([(&"Config".to_owned(), &schema)]) {
+        if definition["properties"].is_object() {
+            assert_eq!(definition["additionalProperties"], json!(false), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_bad_configuration_says_in_one_line_what_is_wrong() {
+    let files = bad_configs();
+    assert!(files.len() >= 100, "{}", files.len());
+    let mut wrong = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let expected = text.lines().next().and_then(|line| line.strip_prefix("# expect: ")).unwrap();
+        let said = resolve(&text).map(|_| ()).unwrap_err().to_string();
+        if said != expected || said.contains('\n') {
+            wrong.push(format!("{}\n  expected {expected}\n  said     {said}", file.display()));
+        }
+        assert!(!said.contains("secret"), "{}: a secret shows: {said}", file.display());
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+fn bad_configs() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad-configs");
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect()
+}
+
+#[test]
+fn what_the_bad_ones_are_made_from_is_good() {
+    let resolved = resolve(GOOD).unwrap();
+    assert_eq!(resolved.rates[0].1, resolved.config.limits.requests);
+    for good in [
+        "listen = \"0.0.0.0:0\"\nadmin = \"0.0.0.0:0\"",
+        "deadline = { default = \"24h\", max = \"24h\" }",
+        "limits = { requests = { per_second = 1000000, burst = 1000000 }, in_flight = 1 }",
+        "requests = { max_bytes = 4194304, unknown_fields = \"drop\" }",
+        "upstream.mutation_timeout = \"1h\"",
+        "upstream.request_metadata = [\"x-team\", \"x-trace-bin\"]",
+        "telemetry.level = \"warn,prebuild_gateway=debug\"",
+    ] {
+        resolve(&format!("{good}\n{GOOD}")).unwrap();
+    }
+    for url in ["http://127.0.0.1:8081/api", "http://[::1]:8081", "http://localhost", "https://a.example/"] {
+        resolve(&GOOD.replace("https://app.gitpod.io/api", url)).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = Config::load(Path::new("none/gateway.toml")).unwrap_err();
+    assert_eq!(error.to_string(), "none/gateway.toml: cannot be read: entity not found");
+}
+
+#[test]
+fn an_org_may_have_a_rate_of_its_own() {
+    let own = "requests = { per_second = 7, burst = 9 }, credential";
+    let resolved = resolve(&GOOD.replace("credential", own)).unwrap();
+    assert_eq!((resolved.rates[0].1.per_second.get(), resolved.rates[0].1.burst.get()), (7, 9));
+}
+
+#[test]
+fn the_image_is_built_from_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dockerfile = fs::read_to_string(root.join("deploy/Dockerfile")).unwrap();
+    let ignore = fs::read_to_string(root.join(".dockerignore")).unwrap();
+    let mut copied = 0;
+    for line in dockerfile.lines().filter(|line| line.starts_with("COPY") && !line.contains("--from")) {
+        let words: Vec<_> = line.split_whitespace().skip(1).collect();
+        for source in &words[..words.len() - 1] {
+            assert!(root.join(source).exists(), "{source} is not there");
+            assert!(ignore.lines().any(|kept| kept == format!("!{source}")), "{source} is ignored");
+            copied += 1;
+        }
+    }
+    assert_eq!(copied, ignore.lines().filter(|line| line.starts_with('!')).count());
+    let manifest: toml::Table = toml::from_str(include_str!("../../Cargo.toml")).unwrap();
+    assert!(dockerfile.contains("--profile dist --locked"));
+    assert!(manifest["profile"]["dist"].is_table(), "no such profile");
+    for line in [
+        "USER 65532:65532",
+        "EXPOSE 8080 9090",
+        "ENTRYPOINT [\"prebuild-gateway\"]",
+        "CMD [\"serve\", \"--config\", \"/etc/prebuild-gateway/gateway.toml\"]",
+        "VOLUME /var/lib/prebuild-gateway/audit",
+    ] {
+        assert!(dockerfile.lines().any(|found| found == line), "{line}");
+    }
+    let example = Config::parse(EXAMPLE).unwrap();
+    assert_eq!(example.audit.directory, Path::new("/var/lib/prebuild-gateway/audit"));
+}
