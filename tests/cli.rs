@@ -1,0 +1,313 @@
+//! The commands as an operator types them: output, exit codes, signals.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; clippy knows only functions marked as tests"
+)]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_prebuild-gateway");
+/// No test waits longer for a process; a busy machine is given time.
+const PATIENCE: Duration = Duration::from_secs(60);
+const EX_CONFIG: i32 = 78;
+/// 64 plus the gRPC status code.
+const INVALID_ARGUMENT: i32 = 64 + 3;
+const UNAUTHENTICATED: i32 = 64 + 16;
+
+const GOOD: &str = r#"
+listen = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+identity.api_keys = [
+    { id = "ci", subject = "ci", org = "acme", sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" },
+]
+audit.directory = "AUDIT"
+upstream.base_url = "http://127.0.0.1:1/api"
+orgs = [{ id = "acme", credential = { env = "TOKEN" } }]
+"#;
+
+/// A command of ours with an environment of its own.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).env("TOKEN", "good-token").stdin(Stdio::null());
+    for variable in ["PREBUILD_GATEWAY_ADDRESS", "PREBUILD_GATEWAY_KEY"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A process that runs until it is told to stop, or until the test ends.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    /// Reads what it prints on standard output or, as `serve` does, on standard error.
+    fn start(mut command: Command, stderr: bool) -> Self {
+        let (out, err) =
+            if stderr { (Stdio::null(), Stdio::piped()) } else { (Stdio::piped(), Stdio::null()) };
+        let mut child = command.stdout(out).stderr(err).spawn().unwrap();
+        let output: Box<dyn Read + Send> = match stderr {
+            true => Box::new(child.stderr.take().unwrap()),
+            false => Box::new(child.stdout.take().unwrap()),
+        };
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            let printed = BufReader::new(output).lines().map_while(Result::ok);
+            printed.take_while(|line| sender.send(line.clone()).is_ok()).for_each(drop);
+        });
+        Self { child, lines }
+    }
+
+    /// `dev` on any ports, where no certificates are installed.
+    fn dev(arguments: &[&str]) -> Self {
+        let any = "127.0.0.1:0";
+        let mut dev = command(&["dev", "--listen", any, "--admin", any, "--sandbox", any]);
+        dev.args(arguments).env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+        // Its audit log goes where a build leaves its own.
+        dev.env("TMPDIR", env!("CARGO_TARGET_TMPDIR"));
+        // As typed in the directory where it lies.
+        dev.arg0("./prebuild-gateway");
+        Self::start(dev, false)
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// The lines up to one that contains `last`.
+    fn lines_to(&self, last: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        while !lines.last().is_some_and(|line: &String| line.contains(last)) {
+            lines.push(self.line());
+        }
+        lines
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    fn stop(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        // The output ends with the process.
+        while self.lines.recv_timeout(PATIENCE).is_ok() {}
+        assert!(
+            self.lines.try_recv().is_err_and(|error| error == std::sync::mpsc::TryRecvError::Disconnected)
+        );
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+#[test]
+fn check_says_what_is_wrong_by_key_and_exits_with_78() {
+    for (name, command) in [("base-url-plaintext", "check"), ("missing-base-url", "serve")] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/bad-configs/{name}.toml"));
+        let config = fs::read_to_string(&path).unwrap();
+        let expected = config.lines().next().unwrap().strip_prefix("# expect: ").unwrap().to_owned();
+        let output = run(&[command, "--config", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(EX_CONFIG));
+        assert_eq!(text(&output.stderr), format!("prebuild-gateway: {expected}\n"));
+        assert_eq!(text(&output.stdout), "");
+    }
+    let output = run(&["check", "--config", "/nonexistent/gateway.toml"]);
+    assert_eq!(output.status.code(), Some(EX_CONFIG));
+    assert!(text(&output.stderr).contains("/nonexistent/gateway.toml: cannot be read"));
+}
+
+#[test]
+fn check_passes_a_good_configuration_and_reads_its_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, ca) = (directory.path().join("gateway.toml"), directory.path().join("ca.pem"));
+    fs::write(&config, GOOD).unwrap();
+    let output = run(&["check", "--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("ok (1 orgs, 1 keys, upstream http://127.0.0.1:1/api)"));
+
+    fs::write(&ca, "no certificate\n").unwrap();
+    fs::write(&config, format!("{GOOD}\nupstream.ca_file = \"{}\"\n", ca.display())).unwrap();
+    let output = run(&["check", "--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(EX_CONFIG));
+    let said = text(&output.stderr);
+    assert!(said.starts_with("prebuild-gateway: upstream.ca_file: ") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn check_prints_the_schema() {
+    let output = run(&["check", "--schema"]);
+    assert_eq!(output.status.code(), Some(0));
+    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(schema["properties"]["upstream"].is_object());
+    assert_eq!(run(&["check"]).status.code(), Some(2), "neither asked for");
+}
+
+#[test]
+fn a_new_key_is_printed_with_its_hash() {
+    let output = run(&["keys", "new"]);
+    assert_eq!(output.status.code(), Some(0));
+    let printed = text(&output.stdout);
+    let word = |name: &str| {
+        let line = printed.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    let hash: String =
+        Sha256::digest(word("key").as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(word("sha256"), hash);
+}
+
+#[test]
+fn call_without_a_gateway_says_so() {
+    let output = run(&["call", "ListPrebuilds", "--address", "http://127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "prebuild-gateway: no connection to http://127.0.0.1:1\n");
+    for (arguments, expected) in [
+        (&["call", "ListPrebuilds", "{"][..], "the request is no gitpod.v1.ListPrebuildsRequest"),
+        (&["call", "ListPrebuilds", r#"{"filtre": {}}"#], "gitpod.v1.ListPrebuildsRequest has no `filtre`"),
+        (&["call", "ListPrebuilds", "--address", "no address"], "is not an address"),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+    }
+    assert_eq!(run(&["call", "NoSuchMethod"]).status.code(), Some(2));
+}
+
+#[test]
+fn dev_tells_scripts_where_it_is_answers_and_ends() {
+    let dev = Running::dev(&["--print", "json"]);
+    let running: Value = serde_json::from_str(&dev.line()).unwrap();
+    assert_eq!(running["orgs"].as_array().unwrap().len(), 2);
+    let (address, key) = (running["gateway"].as_str().unwrap(), running["orgs"][0]["key"].as_str().unwrap());
+    let call = |key: &str, json: &str| {
+        run(&["call", "ListPrebuilds", json, "--address", &format!("http://{address}"), "--key", key])
+    };
+
+    let output = call(key, "{}");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(serde_json::from_slice::<Value>(&output.stdout).unwrap().is_object());
+
+    let output = call("wrong", "{}");
+    assert_eq!(output.status.code(), Some(UNAUTHENTICATED));
+    assert!(text(&output.stderr).starts_with("UNAUTHENTICATED: missing or unknown credentials\n"));
+
+    let output = call(key, r#"{"pagination": {"pageSize": 101}}"#);
+    assert_eq!(output.status.code(), Some(INVALID_ARGUMENT));
+    let said = text(&output.stderr);
+    assert!(said.contains("GUARDRAIL") && said.contains("pagination.page_size"), "{said}");
+    assert_eq!(dev.stop(), Some(0));
+}
+
+#[test]
+fn the_commands_that_dev_prints_work_when_pasted() {
+    let dev = Running::dev(&["--step", "1ms"]);
+    let lines = dev.lines_to("Ctrl-C ends it.");
+    let mut commands =
+        lines.iter().skip_while(|line| !line.starts_with("export ")).take_while(|line| !line.is_empty());
+    let export = commands.next().unwrap();
+    let paste = |command: &str| {
+        let script = format!("{export}\n{command}");
+        let mut sh = Command::new("sh");
+        // Another terminal is in another directory.
+        let output = sh.args(["-c", &script]).current_dir("/").stdin(Stdio::null()).output().unwrap();
+        (output.status.code().unwrap(), format!("{}{}", text(&output.stdout), text(&output.stderr)))
+    };
+    let mut refused = 0;
+    let mut calls = 0;
+    for command in commands {
+        let (code, said) = paste(command);
+        let over_the_bound = command.contains("7201s") || command.contains("\"maxSize\":21");
+        if over_the_bound && command.contains(" call Create") {
+            assert_eq!(code, INVALID_ARGUMENT, "{command}\n{said}");
+            assert!(said.contains("GUARDRAIL"), "{said}");
+            refused += 1;
+        } else {
+            assert_eq!(code, 0, "{command}\n{said}");
+        }
+        calls += 1;
+        if command.starts_with("cat ") {
+            for stage in ["intent", "outcome", "reject"] {
+                assert!(said.contains(&format!("\"stage\":\"{stage}\"")), "no {stage}: {said}");
+            }
+        }
+    }
+    assert_eq!((calls, refused), (7, 2));
+    assert_eq!(dev.stop(), Some(0));
+}
+
+/// A pipe whose reader has gone.
+fn unread() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_failure() {
+    for arguments in [&["keys", "new"][..], &["check", "--schema"]] {
+        let output = command(arguments).stdout(unread()).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    let mut wrong = command(&["check", "--config", "/nonexistent"]);
+    assert_eq!(wrong.stderr(unread()).status().unwrap().code(), Some(EX_CONFIG));
+}
+
+#[test]
+fn a_missing_certificate_store_is_not_blamed_on_the_ca_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("gateway.toml");
+    let audit = directory.path().join("audit");
+    fs::create_dir(&audit).unwrap();
+    let good = GOOD.replace("AUDIT", audit.to_str().unwrap());
+    fs::write(&config, good.replace("http://127.0.0.1:1", "https://127.0.0.1:1")).unwrap();
+    for name in ["check", "serve"] {
+        let mut command = command(&[name, "--config", config.to_str().unwrap()]);
+        command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+        let output = command.output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(EX_CONFIG), "{name}: {said}");
+        assert!(said.contains("upstream: the platform's root certificates"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn serve_serves_until_sigterm_and_refuses_an_audit_log_it_cannot_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("gateway.toml");
+    let audit = directory.path().join("audit");
+    fs::write(&config, GOOD.replace("AUDIT", audit.to_str().unwrap())).unwrap();
+    let serve = Running::start(command(&["serve", "--config", config.to_str().unwrap()]), true);
+    serve.lines_to("\"serving\"");
+    assert!(audit.join("audit.jsonl").exists());
+    assert_eq!(serve.stop(), Some(0));
+
+    fs::write(&config, GOOD.replace("AUDIT", config.to_str().unwrap())).unwrap();
+    let output = run(&["serve", "--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(EX_CONFIG));
+    assert!(text(&output.stderr).contains("prebuild-gateway: audit.directory: cannot open the audit log"));
+}

@@ -1,0 +1,211 @@
+//! A gateway in process, and the ways to call it.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use prebuild_gateway::{
+    app::{App, Listeners},
+    config::Config,
+    identity::api_key::KeyHash,
+    proto::gitpod::v1::{
+        CreatePrebuildRequest, GetPrebuildRequest, PrebuildSpec,
+        prebuild_service_client::PrebuildServiceClient,
+    },
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tonic::{
+    Request, Status,
+    metadata::MetadataMap,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+pub(crate) mod raw;
+mod sandboxed;
+mod told;
+pub(crate) mod upstream;
+
+pub(crate) use sandboxed::Sandboxed;
+pub(crate) use told::Told;
+pub(crate) use upstream::{Answer, Upstream, http, json};
+
+/// Some object's id.
+pub(crate) const ID: &str = "0198c0de-0000-7000-8000-000000000001";
+/// The callers' keys and, behind the gateway, the orgs' own credentials.
+pub(crate) const ACME_KEY: &str = "pgw_acme-key";
+pub(crate) const ACME_TOKEN: &str = "acme-token";
+pub(crate) const GLOBEX_KEY: &str = "pgw_globex-key";
+pub(crate) const GLOBEX_TOKEN: &str = "globex-token";
+/// Far more than anything here takes: what is not there by then does not come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) type Client = PrebuildServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// A gateway that serves, with its audit log in a directory of its own.
+pub(crate) struct Gateway {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) app: App,
+    pub(crate) directory: TempDir,
+}
+
+/// Puts the caller's key into each request.
+#[derive(Clone)]
+pub(crate) struct Bearer(&'static str);
+
+/// Every record of an audit log.
+#[derive(Clone, Debug)]
+pub(crate) struct Audited(pub(crate) Vec<Value>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", format!("Bearer {}", self.0).parse().unwrap());
+        Ok(request)
+    }
+}
+
+/// Two orgs with one key each; rates that no test meets by chance; a short drain.
+fn config(upstream: SocketAddr, directory: PathBuf) -> Config {
+    let org = |name: &str, key: &str| {
+        format!(
+            "[[identity.api_keys]]\nid = '{name}-ci'\nsubject = 'ci'\norg = '{name}'\nsha256 = '{}'\n\
+             [[orgs]]\nid = '{name}'\ncredential = {{ env = '{name}' }}\n",
+            KeyHash::of(key)
+        )
+    };
+    let text = format!(
+        "{}{}\n[audit]\ndirectory = '{}'\n[upstream]\nbase_url = 'http://{upstream}/api'\n\
+         [limits.requests]\nper_second = 100000\nburst = 100000\n\
+         [server]\nlinger = '200ms'\n[shutdown]\ngrace = '200ms'\n",
+        org("acme", ACME_KEY),
+        org("globex", GLOBEX_KEY),
+        directory.display()
+    );
+    Config::parse(&text).unwrap()
+}
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "acme" => Some(ACME_TOKEN.to_owned()),
+        "globex" => Some(GLOBEX_TOKEN.to_owned()),
+        _ => None,
+    }
+}
+
+impl Gateway {
+    pub(crate) async fn start(upstream: SocketAddr) -> Self {
+        Self::with(upstream, |_| {}).await
+    }
+
+    /// A gateway whose config is `change`d.
+    pub(crate) async fn with(upstream: SocketAddr, change: impl FnOnce(&mut Config)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config(upstream, directory.path().to_owned());
+        change(&mut config);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listeners = Listeners::bind(any, any).await.unwrap();
+        let app = App::start(config.resolve(&env).unwrap(), listeners).unwrap();
+        Self { address: app.gateway, admin: app.admin, app, directory }
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    /// Calls as acme, on a connection of its own.
+    pub(crate) async fn client(&self) -> Client {
+        self.client_of(ACME_KEY).await
+    }
+
+    pub(crate) async fn client_of(&self, key: &'static str) -> Client {
+        PrebuildServiceClient::with_interceptor(self.channel().await, Bearer(key))
+    }
+
+    /// What the operator's port says of the metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        let mut admin = TcpStream::connect(self.admin).await.unwrap();
+        admin.write_all(b"GET /metrics HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        admin.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    /// The number behind a series.
+    pub(crate) async fn counted(&self, series: &str) -> u64 {
+        let metrics = self.metrics().await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0, |number| number.parse().unwrap())
+    }
+
+    pub(crate) fn audit_file(&self) -> PathBuf {
+        self.directory.path().join("audit.jsonl")
+    }
+
+    /// The audit log as it is now.
+    pub(crate) fn audited(&self) -> Audited {
+        Audited::read(&std::fs::read_to_string(self.audit_file()).unwrap())
+    }
+
+    /// Ends the gateway and returns its whole audit log.
+    pub(crate) async fn end(self) -> Audited {
+        let file = self.audit_file();
+        let Self { app, directory, .. } = self;
+        app.drain().await;
+        let audited = Audited::read(&std::fs::read_to_string(file).unwrap());
+        drop(directory);
+        audited
+    }
+}
+
+impl Audited {
+    /// Half a record at the end is one that is being written.
+    pub(crate) fn read(text: &str) -> Self {
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        Self(whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    }
+
+    /// The records of one request, in order.
+    pub(crate) fn of(&self, request_id: &str) -> Vec<&Value> {
+        self.0.iter().filter(|record| record["request_id"] == request_id).collect()
+    }
+
+    /// The stages of one request, in order.
+    pub(crate) fn stages(&self, request_id: &str) -> Vec<&str> {
+        self.of(request_id).iter().map(|record| record["stage"].as_str().unwrap()).collect()
+    }
+
+    /// The one record of that stage, over all requests.
+    pub(crate) fn only(&self, stage: &str) -> &Value {
+        let found: Vec<_> = self.0.iter().filter(|record| record["stage"] == stage).collect();
+        assert_eq!(found.len(), 1, "{stage}: {:#?}", self.0);
+        found[0]
+    }
+}
+
+/// A read.
+pub(crate) fn get() -> GetPrebuildRequest {
+    GetPrebuildRequest { prebuild_id: ID.to_owned() }
+}
+
+/// A mutation.
+pub(crate) fn create() -> CreatePrebuildRequest {
+    CreatePrebuildRequest {
+        project_id: ID.to_owned(),
+        environment_class_id: None,
+        spec: Some(PrebuildSpec::default()),
+    }
+}
+
+/// The id that the gateway gave a request.
+pub(crate) fn request_id(metadata: &MetadataMap) -> String {
+    metadata.get("x-request-id").expect("every answer has an id").to_str().unwrap().to_owned()
+}
+
+/// Waits for something, but not for ever.
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it comes")
+}

@@ -1,0 +1,21 @@
+//! The gateway as a whole: started in process from a config, called over real sockets, in front of a scripted
+//! upstream or the sandbox. One file per behaviour.
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod deadlines;
+#[cfg(test)]
+mod drain;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod health;
+#[cfg(test)]
+mod journey;
+#[cfg(test)]
+mod matrix;
+#[cfg(test)]
+mod pool_race;
+#[cfg(test)]
+mod refusals;
