@@ -89,7 +89,7 @@ impl Stage<Call> for Audit {
         let result = AssertUnwindSafe(next.run(call))
             .catch_unwind()
             .await
-            .unwrap_or_else(|_| Err(Error::refuse(Reason::Internal).with_sent(Sent::Maybe)));
+            .unwrap_or_else(|_| Err(Error::refuse(Reason::Internal).with_sent(open.sent())));
         open.close(result).await
     }
 }
@@ -112,6 +112,16 @@ impl Stage<Permitted<Call>> for Intent {
 }
 
 impl Open {
+    /// How far a call got that ends without a word of its own: nothing leaves before it is permitted, and nothing of a
+    /// mutation before its intent is on disk.
+    fn sent(&self) -> Sent {
+        let may_have_left = match self.class {
+            Class::Read => self.context.is_permitted(),
+            Class::Mutate | Class::Secret => self.context.is_intended(),
+        };
+        if may_have_left { Sent::Maybe } else { Sent::No }
+    }
+
     /// Records how the call ended. What it returns is what the caller gets.
     async fn close(mut self, result: Result<Reply, Error>) -> Result<Reply, Error> {
         let Some(mut record) = self.record.take() else { return result };
@@ -138,7 +148,7 @@ impl Drop for Open {
         let Some(mut record) = self.record.take() else { return };
         let reason =
             if self.deadline.remaining().is_none() { Reason::DeadlineExceeded } else { Reason::CallerGone };
-        record.ends(&Err(Error::refuse(reason).with_sent(Sent::Maybe)), &self.context);
+        record.ends(&Err(Error::refuse(reason).with_sent(self.sent())), &self.context);
         // It cannot be waited for here, and nothing of the answer has reached anybody.
         self.log.offer(record);
     }

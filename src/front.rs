@@ -2,17 +2,18 @@
 //!
 //! Everything that the protocols share is here; what only one of them does is in its own file.
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use http::{HeaderValue, request::Parts};
-use schemars::JsonSchema;
-use serde::Deserialize;
 use std::{
     collections::HashMap,
     sync::Arc,
     task::{self, Poll},
     time::Duration,
 };
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, request::Parts};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -47,7 +48,7 @@ pub type HttpRequest = http::Request<Body>;
 pub type HttpResponse = http::Response<Body>;
 
 /// Every request of this API is well below 8 KiB.
-pub const DEFAULT_MAX_REQUEST: usize = 64 << 10;
+const DEFAULT_MAX_REQUEST: usize = 64 << 10;
 
 /// 64 KiB take less over a modem; who takes longer holds a place in vain.
 const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(10);

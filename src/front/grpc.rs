@@ -30,7 +30,7 @@ use crate::{
 mod tests;
 
 const ENCODING: &str = "grpc-encoding";
-const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+pub(super) const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 const GZIP: &str = "gzip";
 const IDENTITY: &str = "identity";
 /// Of a frame: a flag and four bytes of length.
@@ -160,8 +160,6 @@ pub(super) fn write(request: &HeaderMap, reply: Reply) -> HttpResponse {
 pub(super) fn accepted() -> HeaderValue {
     HeaderValue::from_static("identity,gzip")
 }
-
-pub(super) const ACCEPTED: &str = ACCEPT_ENCODING;
 
 fn encoding(headers: &HeaderMap) -> Result<Option<CompressionEncoding>, Error> {
     match headers.get(ENCODING).map(HeaderValue::as_bytes) {

@@ -112,7 +112,7 @@ fn grpc_error(mut error: Error, id: RequestId) -> HttpResponse {
     let mut metadata = std::mem::take(&mut *error.metadata);
     mark_retry(error.retry, &mut metadata);
     if error.reason == Some(Reason::UnsupportedEncoding) {
-        metadata.insert(grpc::ACCEPTED, grpc::accepted());
+        metadata.insert(grpc::ACCEPT_ENCODING, grpc::accepted());
     }
     let details = pb::Status {
         code: error.code as i32,

@@ -88,6 +88,20 @@ async fn a_panic_is_recorded_and_answered() {
 }
 
 #[tokio::test]
+async fn a_panic_above_the_intent_is_a_refusal_that_sent_nothing() {
+    let fixture = Fixture::new();
+    let panics = |_: Call| async { if true { panic!("on purpose") } else { Ok::<_, Error>(reply()) } };
+    let audit = stage(Audit::new(fixture.log.clone()));
+    for call in [create(), get("p".to_owned())] {
+        let mut stack = ServiceBuilder::new().layer(audit.clone()).service(service_fn(panics));
+        let error = stack.call(call).await.unwrap_err();
+        assert_eq!((error.code, error.sent), (Code::Internal, Sent::No));
+    }
+    fixture.log.close().await;
+    assert_eq!(fixture.stages(), ["reject", "reject"]);
+}
+
+#[tokio::test]
 async fn a_read_has_an_outcome_and_no_intent() {
     let fixture = Fixture::new();
     through(&fixture, get("p".to_owned()), |_| async { Ok(reply()) }).await.unwrap();
