@@ -13,6 +13,7 @@ use std::{
 use governor::clock::MonotonicClock;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{Layer as _, util::option_layer};
 
 use crate::{
     admin::{self, Check, Readiness, Status},
@@ -114,6 +115,7 @@ impl App {
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
         let tasks = TaskTracker::new();
         let health = Health::watch(&base, log.clone(), metrics.clone());
+        let cors = config.cors.layer(&response_metadata);
         let client = Client::new(&config.upstream, base, credentials)?;
         let upstream =
             Upstream::new(client, response_metadata, config.upstream.mutation_timeout, metrics.clone());
@@ -135,7 +137,8 @@ impl App {
             identities: Identities::new(keys),
         };
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let routes = Routes::new(wire.around(front), health.service());
+        // Outermost: a preflight has no key and is no call.
+        let routes = option_layer(cors).layer(Routes::new(wire.around(front), health.service()));
         let addresses = (listeners.gateway.local_addr()?, listeners.admin.local_addr()?);
         let state = Arc::new(State { log, metrics, tasks, health, draining: AtomicBool::new(false) });
         let serving = tokio::spawn(server.serve(listeners.gateway, routes, drain.clone()));

@@ -49,6 +49,8 @@ pub struct Config {
     #[serde(default)]
     pub requests: front::Config,
     #[serde(default)]
+    pub cors: front::cors::Config,
+    #[serde(default)]
     pub deadline: front::deadline::Config,
     #[serde(default)]
     pub limits: limit::Config,

@@ -27,6 +27,7 @@ use crate::{
 };
 
 pub mod catch;
+pub mod cors;
 pub mod deadline;
 pub mod grpc;
 pub mod identify;

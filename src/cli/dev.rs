@@ -42,6 +42,9 @@ pub(super) struct Args {
     /// How long a prebuild stays in each phase.
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
     step: Duration,
+    /// Web pages from this origin may call, like http://localhost:3000; may stand several times.
+    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    cors_origins: Vec<front::cors::Origin>,
     /// What to print once it serves: text for people, or one JSON line for scripts.
     #[arg(long, value_enum, default_value_t = Print::Text)]
     print: Print,
@@ -124,6 +127,7 @@ fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) 
         telemetry: telemetry::Config::default(),
         identity: Identity { api_keys: api_keys.collect() },
         requests: front::Config::default(),
+        cors: front::cors::Config { origins: args.cors_origins.clone() },
         deadline: front::deadline::Config::default(),
         limits: limit::Config::default(),
         validation: policy::Config::default(),

@@ -23,7 +23,7 @@ pub(super) const ID: &str = "must be 1 to 64 of A-Z a-z 0-9 . _ -";
 
 /// Everything but the listener, the callers and the orgs.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
-    let Config { deadline, limits, requests, upstream, audit, .. } = config;
+    let Config { cors, deadline, limits, requests, upstream, audit, .. } = config;
     let to = |max: Duration| move |time: Duration| !time.is_zero() && time <= max;
     let (call, exchange) = (to(MAX_DEADLINE), to(MAX_UPSTREAM));
     let checks = [
@@ -38,6 +38,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         (limits.in_flight > 0, "limits.in_flight", "must be at least 1"),
         ((1..=MAX_REQUEST).contains(&requests.max_bytes), "requests.max_bytes", "must be from 1 to 4194304"),
         (call(requests.read_timeout), "requests.read_timeout", "must be above 0 and at most 24h"),
+        (cors.is_plain(), "cors.origins", "must have \"*\" alone or not at all"),
         (!audit.directory.as_os_str().is_empty(), "audit.directory", "must not be empty"),
         (exchange(upstream.connect_timeout), "upstream.connect_timeout", "must be above 0 and at most 1h"),
         (exchange(upstream.mutation_timeout), "upstream.mutation_timeout", "must be above 0 and at most 1h"),

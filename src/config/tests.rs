@@ -71,6 +71,7 @@ fn the_example_has_the_defaults() {
     same("shutdown", &example.shutdown, &server::Shutdown::default());
     same("telemetry", &example.telemetry, &telemetry::Config::default());
     same("requests", &example.requests, &front::Config::default());
+    same("cors", &example.cors, &front::cors::Config::default());
     same("deadline", &example.deadline, &front::deadline::Config::default());
     same("limits", &example.limits, &limit::Config::default());
     same("validation", &example.validation, &policy::Config::default());
@@ -165,6 +166,8 @@ fn what_the_bad_ones_are_made_from_is_good() {
         "deadline = { default = \"24h\", max = \"24h\" }",
         "limits = { requests = { per_second = 1000000, burst = 1000000 }, in_flight = 1 }",
         "requests = { max_bytes = 4194304, unknown_fields = \"drop\" }",
+        "cors.origins = [\"https://console.example.com\", \"http://localhost:3000\"]",
+        "cors.origins = [\"*\"]",
         "upstream.mutation_timeout = \"1h\"",
         "upstream.request_metadata = [\"x-team\", \"x-trace-bin\"]",
         "telemetry.level = \"warn,prebuild_gateway=debug\"",

@@ -101,6 +101,12 @@ impl AllowList {
         Self::new(names.into_iter().chain(RETRY_CONTROL))
     }
 
+    /// The headers that an answer may have by this list: leading metadata by its name, trailing with the prefix.
+    pub fn response_headers(&self) -> impl Iterator<Item = HeaderName> {
+        let trailing = |name: &HeaderName| HeaderName::try_from(format!("{TRAILER_PREFIX}{name}")).ok();
+        self.0.iter().flat_map(move |name| [Some(name.clone()), trailing(name)]).flatten()
+    }
+
     /// The metadata that may cross; all values of a name, in order.
     pub fn filter(&self, headers: &HeaderMap) -> HeaderMap {
         self.pick(headers, "")

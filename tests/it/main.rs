@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod cors;
+#[cfg(test)]
 mod deadlines;
 #[cfg(test)]
 mod drain;
