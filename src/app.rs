@@ -24,10 +24,10 @@ use crate::{
     identity::Identities,
     limit::Limits,
     policy::Validate,
-    rpc::PREBUILD_METHODS,
+    rpc,
     server::{self, Server},
     telemetry::Metrics,
-    upstream::{Client, ClientError, Upstream},
+    upstream::{Client, ClientError, Organizations, Upstream},
 };
 
 mod health;
@@ -108,8 +108,16 @@ impl App {
     /// # Errors
     /// The audit log cannot be opened, a certificate cannot be read, a setting cannot be served with.
     pub fn start(resolved: Resolved, listeners: Listeners) -> Result<Self, StartError> {
-        let Resolved { config, keys, rates, base, credentials, request_metadata, response_metadata } =
-            resolved;
+        let Resolved {
+            config,
+            keys,
+            rates,
+            base,
+            credentials,
+            organizations,
+            request_metadata,
+            response_metadata,
+        } = resolved;
         let server = Server::new(config.server, config.shutdown.clone())?;
         let metrics = Metrics::with(vec![Box::new(server.connections())]);
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
@@ -125,10 +133,10 @@ impl App {
             limits: Limits::new(rates, MonotonicClock),
             validate: Validate { stricter: config.validation.stricter },
             upstream,
+            organizations: Organizations::new(organizations),
             metrics: metrics.clone(),
         });
-        let methods = PREBUILD_METHODS.iter().copied();
-        let front = Front::new(gateway, methods, config.requests, request_metadata, metrics.clone());
+        let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
         let wire = Wire {
             log: log.clone(),
             metrics: metrics.clone(),

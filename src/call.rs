@@ -95,6 +95,7 @@ struct Cells {
     lookup: OnceLock<String>,
     permitted: OnceLock<()>,
     intended: OnceLock<()>,
+    own: OnceLock<()>,
 }
 
 /// Which plane answers for a request's record in the audit log. The first to claim it does, for good.
@@ -210,6 +211,7 @@ impl Context {
             lookup: OnceLock::new(),
             permitted: OnceLock::new(),
             intended: OnceLock::new(),
+            own: OnceLock::new(),
         }))
     }
 
@@ -294,5 +296,14 @@ impl Context {
 
     pub fn set_intended(&self) {
         self.0.intended.get_or_init(|| ());
+    }
+
+    /// Whether the gateway answers by itself, so that nothing of the call goes upstream.
+    pub fn is_own(&self) -> bool {
+        self.0.own.get().is_some()
+    }
+
+    pub fn set_own(&self) {
+        self.0.own.get_or_init(|| ());
     }
 }

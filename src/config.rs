@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     audit,
-    call::CredentialId,
+    call::{CredentialId, OrgId},
     connect::metadata::AllowList,
     front,
     identity::api_key::{self, KeyError, Keys},
@@ -75,9 +75,11 @@ pub struct Identity {
 pub struct Resolved {
     pub config: Config,
     pub keys: Keys,
-    pub rates: Vec<(crate::call::OrgId, Rate)>,
+    pub rates: Vec<(OrgId, Rate)>,
     pub base: upstream::Base,
     pub credentials: upstream::Credentials,
+    /// What upstream calls the orgs, where the config says so.
+    pub organizations: Vec<(OrgId, String)>,
     pub request_metadata: AllowList,
     pub response_metadata: AllowList,
 }
@@ -154,7 +156,21 @@ impl Config {
         let rates =
             self.orgs.iter().map(|org| (org.id.clone(), org.requests.unwrap_or(self.limits.requests)));
         let rates = rates.collect();
-        Ok(Resolved { config: self, keys, rates, base, credentials, request_metadata, response_metadata })
+        let organizations = self.orgs.iter().filter_map(|org| {
+            let id = org.upstream_organization_id.clone()?;
+            Some((org.id.clone(), id))
+        });
+        let organizations = organizations.collect();
+        Ok(Resolved {
+            config: self,
+            keys,
+            rates,
+            base,
+            credentials,
+            organizations,
+            request_metadata,
+            response_metadata,
+        })
     }
 
     fn keys(&self) -> Result<Keys, ConfigError> {

@@ -21,7 +21,7 @@ use crate::{
     policy::{Authorize, Validate},
     stack::stage,
     telemetry::Metrics,
-    upstream::{Resolve, Upstream},
+    upstream::{Organizations, Resolve, Upstream, WhoAmI},
 };
 
 mod detach;
@@ -41,6 +41,7 @@ pub struct Stages {
     pub limits: Limits,
     pub validate: Validate,
     pub upstream: Upstream,
+    pub organizations: Organizations,
     pub metrics: Metrics,
 }
 
@@ -58,7 +59,7 @@ pub struct Wire {
 impl Gateway {
     /// The call plane: tower over `Call -> Reply`.
     pub fn new(stages: Stages) -> Self {
-        let Stages { tasks, log, limits, validate, upstream, metrics } = stages;
+        let Stages { tasks, log, limits, validate, upstream, organizations, metrics } = stages;
         let service = ServiceBuilder::new()
             // First, so that whatever a mutation has begun below is also ended below, caller or no caller.
             .layer(stage(Detach::new(tasks)))
@@ -75,6 +76,9 @@ impl Gateway {
             .layer(stage(Authorize))
             // Last before the wire: the intent is on disk before the first byte goes upstream.
             .layer(stage(Intent::new(log)))
+            // Answers in place of upstream who the caller is, or asks it once what it calls the org. Down here, so that
+            // it is as any other read to everything above.
+            .layer(stage(WhoAmI::new(upstream.clone(), organizations)))
             // Takes only what was permitted.
             .service(upstream);
         Self(BoxCloneSyncService::new(service))

@@ -167,17 +167,21 @@ fn recode<R: Response>(wire: &[u8]) -> Result<Bytes, DecodeError> {
     Ok(R::decode(wire)?.encode_to_vec().into())
 }
 
-/// The name by which health checks and routes know the service.
-pub const PREBUILD_SERVICE: &str = "gitpod.v1.PrebuildService";
-
 macro_rules! methods {
-    ($($constant:ident = $name:ident, $class:ident, $request:ident -> $response:ident $(, .$with:ident($($argument:expr),*))*;)*) => {
+    (
+        $(#[$service_doc:meta])* $service:ident = $full_name:literal;
+        $(#[$table_doc:meta])* $table:ident:
+        $($constant:ident = $name:ident, $class:ident, $request:ident -> $response:ident $(, .$with:ident($($argument:expr),*))*;)*
+    ) => {
+        $(#[$service_doc])*
+        pub const $service: &str = $full_name;
+
         $(
             pub static $constant: MethodSpec = MethodSpec::new::<pb::$request, pb::$response>(
                 Names {
-                    service: PREBUILD_SERVICE,
+                    service: $service,
                     name: stringify!($name),
-                    path: concat!("/gitpod.v1.PrebuildService/", stringify!($name)),
+                    path: concat!("/", $full_name, "/", stringify!($name)),
                     input: concat!("gitpod.v1.", stringify!($request)),
                     output: concat!("gitpod.v1.", stringify!($response)),
                 },
@@ -186,12 +190,16 @@ macro_rules! methods {
             )$(.$with($($argument),*))*;
         )*
 
-        /// `gitpod.v1.PrebuildService`, in the order of the proto.
-        pub static PREBUILD_METHODS: &[&MethodSpec] = &[$(&$constant),*];
+        $(#[$table_doc])*
+        pub static $table: &[&MethodSpec] = &[$(&$constant),*];
     };
 }
 
 methods! {
+    /// The name by which health checks and routes know the service.
+    PREBUILD_SERVICE = "gitpod.v1.PrebuildService";
+    /// All of `gitpod.v1.PrebuildService`, in the order of the proto.
+    PREBUILD_METHODS:
     CREATE_PREBUILD = CreatePrebuild, Mutate, CreatePrebuildRequest -> CreatePrebuildResponse,
         .requires(&[Required::Project, Required::Spec]);
     LIST_PREBUILDS = ListPrebuilds, Read, ListPrebuildsRequest -> ListPrebuildsResponse;
@@ -214,4 +222,18 @@ methods! {
         .resolved_by(&GET_WARM_POOL, facts::get_warm_pool);
     DELETE_WARM_POOL = DeleteWarmPool, Mutate, DeleteWarmPoolRequest -> DeleteWarmPoolResponse,
         .requires(&[Required::Pool]);
+}
+
+methods! {
+    /// The service that SDKs and Terraform ask whose key they hold.
+    IDENTITY_SERVICE = "gitpod.v1.IdentityService";
+    /// Of `gitpod.v1.IdentityService` what is about the caller alone; the gateway answers it itself.
+    IDENTITY_METHODS:
+    GET_AUTHENTICATED_IDENTITY = GetAuthenticatedIdentity, Read,
+        GetAuthenticatedIdentityRequest -> GetAuthenticatedIdentityResponse;
+}
+
+/// Every method that is served.
+pub fn methods() -> impl Iterator<Item = &'static MethodSpec> {
+    PREBUILD_METHODS.iter().chain(IDENTITY_METHODS).copied()
 }

@@ -13,10 +13,12 @@ mod answer;
 mod client;
 mod forward;
 mod resolve;
+mod who_am_i;
 
 pub use client::{Base, BaseError, Client, ClientError, Credentials};
 pub use forward::Upstream;
 pub use resolve::Resolve;
+pub use who_am_i::{Organizations, WhoAmI};
 
 /// A connection that takes longer is not going to be there in time.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

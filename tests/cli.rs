@@ -256,7 +256,7 @@ fn the_commands_that_dev_prints_work_when_pasted() {
             }
         }
     }
-    assert_eq!((calls, refused), (7, 2));
+    assert_eq!((calls, refused), (8, 2));
     assert_eq!(dev.stop(), Some(0));
 }
 

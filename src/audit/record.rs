@@ -135,16 +135,16 @@ impl Record {
         Self { count: Some(count), ..Self::empty(AuditStage::Gap, &context) }
     }
 
-    /// The call has ended: as an outcome if it went upstream, else as a reject.
+    /// The call has ended: as an outcome if it was answered or went upstream, else as a reject.
     pub fn ends(&mut self, result: &Result<Reply, Error>, context: &Context) {
         self.time = SystemTime::now();
         let end = match result {
             Ok(reply) => End::of_reply(reply, context),
             Err(error) => End::of_error(error, context),
         };
-        self.stage = match end.forwarded {
-            Forwarded::No => AuditStage::Reject,
-            Forwarded::Maybe | Forwarded::Yes => AuditStage::Outcome,
+        self.stage = match (result, end.forwarded) {
+            (Err(_), Forwarded::No) => AuditStage::Reject,
+            (Ok(_), _) | (_, Forwarded::Maybe | Forwarded::Yes) => AuditStage::Outcome,
         };
         self.attempts = attempts(context);
         self.end = Some(end);
@@ -180,7 +180,7 @@ impl End {
             code: code_name(Code::Ok),
             reason: None,
             rule: None,
-            forwarded: Forwarded::Yes,
+            forwarded: if context.is_own() { Forwarded::No } else { Forwarded::Yes },
             latency_us: latency(context),
             objects: objects.iter().take(MAX_OBJECTS).map(|object| uuid(&object.id)).collect(),
             drift: reply.drift.clone(),

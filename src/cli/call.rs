@@ -18,7 +18,7 @@ use crate::{
     connect::json::{Duplicates, to_json, to_wire},
     error::code_name,
     front::grpc::Raw,
-    rpc::{MethodSpec, PREBUILD_METHODS},
+    rpc::{MethodSpec, methods},
 };
 
 /// As grpcurl has it: the status code on top of this.
@@ -26,7 +26,7 @@ const EXIT_BASE: u8 = 64;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[arg(value_parser = PossibleValuesParser::new(PREBUILD_METHODS.iter().map(|method| method.name)))]
+    #[arg(value_parser = PossibleValuesParser::new(methods().map(|method| method.name)))]
     method: String,
     /// The request message.
     #[arg(default_value = "{}")]
@@ -47,7 +47,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     // clap has let through only names of the table.
-    let method = PREBUILD_METHODS.iter().find(|method| method.name == args.method);
+    let method = methods().find(|method| method.name == args.method);
     let method = method.ok_or_else(|| Failure::new("no such method"))?;
     let request = args.request(method)?;
     let endpoint = Endpoint::new(args.address.clone()).map_err(|_| {

@@ -117,6 +117,7 @@ fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) 
     let orgs = demos.iter().map(|demo| Org {
         id: demo.org.name.as_str().into(),
         credential: Credential::Env(demo.variable()),
+        upstream_organization_id: None,
         requests: None,
     });
     Config {
@@ -219,6 +220,7 @@ impl Running<'_> {
         let program = std::env::current_exe().unwrap_or_else(|_| env!("CARGO_PKG_NAME").into());
         let program = quoted(&program.to_string_lossy());
         let calls = [
+            ("GetAuthenticatedIdentity", json!({})),
             ("CreatePrebuild", json!({"projectId": project, "spec": {"timeout": "3600s"}})),
             ("ListPrebuilds", json!({"filter": {"projectIds": [project]}})),
             (

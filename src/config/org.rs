@@ -17,6 +17,9 @@ pub struct Org {
     pub id: OrgId,
     /// The token that upstream knows this org by.
     pub credential: Credential,
+    /// What upstream calls the org, a UUID; upstream is asked on first need otherwise.
+    #[serde(default)]
+    pub upstream_organization_id: Option<String>,
     /// A rate of its own in place of `limits.requests`.
     #[serde(default)]
     pub requests: Option<Rate>,
@@ -45,6 +48,9 @@ pub(super) fn credentials(orgs: &[Org], env: Env<'_>) -> Result<Credentials, Con
         }
         if orgs[..index].iter().any(|earlier| earlier.id == org.id) {
             return Err(ConfigError::new(key("id"), format_args!("`{}` is used twice", org.id)));
+        }
+        if org.upstream_organization_id.as_deref().is_some_and(|id| !bounds::is_id(id)) {
+            return Err(ConfigError::new(key("upstream_organization_id"), bounds::ID));
         }
         if let Some(rate) = org.requests {
             bounds::check_rate(&key("requests"), rate)?;

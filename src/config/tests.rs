@@ -193,6 +193,14 @@ fn an_org_may_have_a_rate_of_its_own() {
 }
 
 #[test]
+fn an_org_may_say_what_upstream_calls_it() {
+    assert!(resolve(GOOD).unwrap().organizations.is_empty());
+    let own = "upstream_organization_id = \"0198c0de-0000-7000-8000-000000000001\", credential";
+    let organizations = resolve(&GOOD.replace("credential", own)).unwrap().organizations;
+    assert_eq!(organizations, [("acme".into(), "0198c0de-0000-7000-8000-000000000001".to_owned())]);
+}
+
+#[test]
 fn the_image_is_built_from_what_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dockerfile = fs::read_to_string(root.join("deploy/Dockerfile")).unwrap();

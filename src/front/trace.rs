@@ -62,8 +62,9 @@ impl Told {
         let context = &self.context;
         let identity = context.identity();
         let method = context.method();
+        let answered = if context.is_own() { Sent::No } else { Sent::Yes };
         let (code, reason, forwarded) =
-            error.map_or((Code::Ok, None, Sent::Yes), |error| (error.code, error.reason, error.sent));
+            error.map_or((Code::Ok, None, answered), |error| (error.code, error.reason, error.sent));
         let decision = Decision::of(context.is_permitted());
         let latency = context.received().elapsed();
         telemetry::name_span(&self.span, method);

@@ -187,6 +187,12 @@ impl Request for pb::ListPrebuildsRequest {
     }
 }
 
+impl Request for pb::GetAuthenticatedIdentityRequest {
+    fn facts(&self) -> Facts {
+        Facts::default()
+    }
+}
+
 macro_rules! by_prebuild_id {
     ($($request:ident),*) => {$(
         impl Request for pb::$request {
@@ -316,3 +322,4 @@ shows!(
 impl Response for pb::DeletePrebuildResponse {}
 impl Response for pb::CreatePrebuildLogsTokenResponse {}
 impl Response for pb::DeleteWarmPoolResponse {}
+impl Response for pb::GetAuthenticatedIdentityResponse {}

@@ -61,6 +61,12 @@ pub(crate) struct Bearer(&'static str);
 #[derive(Clone, Debug)]
 pub(crate) struct Audited(pub(crate) Vec<Value>);
 
+impl Bearer {
+    pub(crate) fn of(key: &'static str) -> Self {
+        Self(key)
+    }
+}
+
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         request.metadata_mut().insert("authorization", format!("Bearer {}", self.0).parse().unwrap());

@@ -14,6 +14,8 @@ mod harness;
 #[cfg(test)]
 mod health;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod journey;
 #[cfg(test)]
 mod matrix;
