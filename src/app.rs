@@ -19,7 +19,7 @@ use crate::{
     admin::{self, Check, Readiness, Status},
     audit,
     config::Resolved,
-    front::Front,
+    front::{Front, Reflect},
     gateway::{Gateway, Stages, Wire},
     identity::Identities,
     limit::Limits,
@@ -81,6 +81,8 @@ pub enum StartError {
     Upstream(#[from] ClientError),
     #[error("server: {0}")]
     Server(#[from] server::Invalid),
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
     #[error("cannot listen: {0}")]
     Listen(#[from] io::Error),
 }
@@ -121,7 +123,7 @@ impl App {
         let server = Server::new(config.server, config.shutdown.clone())?;
         let metrics = Metrics::with(vec![Box::new(server.connections())]);
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
-        let tasks = TaskTracker::new();
+        let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&base, log.clone(), metrics.clone());
         let cors = config.cors.layer(&response_metadata);
         let client = Client::new(&config.upstream, base, credentials)?;
@@ -143,8 +145,8 @@ impl App {
             in_flight: config.limits.in_flight,
             deadline: config.deadline,
             identities: Identities::new(keys),
+            reflect: Reflect::new(config.reflection, drain.clone())?,
         };
-        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         // Outermost: a preflight has no key and is no call.
         let routes = option_layer(cors).layer(Routes::new(wire.around(front), health.service()));
         let addresses = (listeners.gateway.local_addr()?, listeners.admin.local_addr()?);

@@ -51,6 +51,8 @@ pub struct Config {
     #[serde(default)]
     pub cors: front::cors::Config,
     #[serde(default)]
+    pub reflection: front::reflect::Config,
+    #[serde(default)]
     pub deadline: front::deadline::Config,
     #[serde(default)]
     pub limits: limit::Config,

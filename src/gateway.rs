@@ -13,8 +13,8 @@ use crate::{
     call::{Call, Handle, Reply},
     error::Error,
     front::{
-        Deadlines, Front, HttpRequest, HttpResponse, Identify, Render, Shed, Trace, catch::CatchPanic,
-        deadline,
+        Deadlines, Front, HttpRequest, HttpResponse, Identify, Reflect, Render, Shed, Trace,
+        catch::CatchPanic, deadline,
     },
     identity::Identities,
     limit::Limits,
@@ -54,6 +54,7 @@ pub struct Wire {
     pub in_flight: usize,
     pub deadline: deadline::Config,
     pub identities: Identities,
+    pub reflect: Reflect,
 }
 
 impl Gateway {
@@ -105,6 +106,8 @@ impl Wire {
             .layer(stage(Deadlines(self.deadline)))
             // Headers only: nothing is decoded for a stranger.
             .layer(stage(Identify(self.identities)))
+            // Of all that is served here, the schema is for known callers only; it is no call.
+            .layer(stage(self.reflect))
             // Decodes, and crosses to the call plane.
             .service(front)
     }

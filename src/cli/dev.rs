@@ -129,6 +129,7 @@ fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) 
         identity: Identity { api_keys: api_keys.collect() },
         requests: front::Config::default(),
         cors: front::cors::Config { origins: args.cors_origins.clone() },
+        reflection: front::reflect::Config { enabled: true },
         deadline: front::deadline::Config::default(),
         limits: limit::Config::default(),
         validation: policy::Config::default(),

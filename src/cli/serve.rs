@@ -62,7 +62,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Audit(_) | StartError::Upstream(_) | StartError::Server(_) => Self::config(error),
-            StartError::Listen(_) => Self::new(error.to_string()),
+            StartError::Reflection(_) | StartError::Listen(_) => Self::new(error.to_string()),
         }
     }
 }

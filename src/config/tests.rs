@@ -72,6 +72,7 @@ fn the_example_has_the_defaults() {
     same("telemetry", &example.telemetry, &telemetry::Config::default());
     same("requests", &example.requests, &front::Config::default());
     same("cors", &example.cors, &front::cors::Config::default());
+    same("reflection", &example.reflection, &front::reflect::Config::default());
     same("deadline", &example.deadline, &front::deadline::Config::default());
     same("limits", &example.limits, &limit::Config::default());
     same("validation", &example.validation, &policy::Config::default());

@@ -320,6 +320,7 @@ async fn a_handler_that_panics() {
         in_flight: 8,
         deadline: deadline::Config::default(),
         identities: Identities::new(Keys::new(&keys).unwrap()),
+        reflect: front::Reflect::default(),
     };
     let methods = PREBUILD_METHODS.iter().copied();
     let front = Front::new(Panics, methods, front::Config::default(), Default::default(), metrics);

@@ -98,7 +98,8 @@ async fn an_organization_is_learnt_once_per_org_with_its_own_credential() {
         assert_eq!(request.header("authorization"), Some(&*format!("Bearer {token}")));
         assert!(request.header("connect-timeout-ms").is_some());
     }
-    let answered = "prebuild_gateway_upstream_request_duration_seconds_count{method=\"GetAuthenticatedIdentity\"}";
+    let answered =
+        "prebuild_gateway_upstream_request_duration_seconds_count{method=\"GetAuthenticatedIdentity\"}";
     assert_eq!(gateway.counted(answered).await, 2);
     let forwarded: Vec<Value> =
         gateway.end().await.0.iter().map(|record| record["end"]["forwarded"].clone()).collect();

@@ -22,4 +22,6 @@ mod matrix;
 #[cfg(test)]
 mod pool_race;
 #[cfg(test)]
+mod reflection;
+#[cfg(test)]
 mod refusals;
