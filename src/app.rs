@@ -124,7 +124,7 @@ impl App {
         let metrics = Metrics::with(vec![Box::new(server.connections())]);
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
-        let health = Health::watch(&base, log.clone(), metrics.clone());
+        let health = Health::watch(&base, config.upstream.health_interval, log.clone(), metrics.clone());
         let cors = config.cors.layer(&response_metadata);
         let client = Client::new(&config.upstream, base, credentials)?;
         let upstream =
@@ -166,10 +166,10 @@ impl App {
     /// left, then the audit log. The operator's port answers to the end.
     pub async fn drain(self) -> Ended {
         self.state.draining.store(true, Ordering::Relaxed);
-        self.state.health.drain().await;
+        self.state.health.drain();
         tokio::time::sleep(NOTICE.min(self.grace / 10)).await;
         let deadline = tokio::time::Instant::now() + self.grace;
-        self.state.health.end_watches().await;
+        self.state.health.end_watches();
         self.drain.cancel();
         let summary = self.serving.await.unwrap_or_default();
         self.state.tasks.close();
@@ -189,7 +189,7 @@ impl Status for State {
         Readiness {
             checks: vec![
                 Check::required("config", true),
-                Check::required("audit", self.log.is_healthy()),
+                Check::required("audit", self.log.is_healthy() && self.health.audit_is_writable()),
                 Check::required("not_draining", !draining),
                 Check::shown("upstream", self.health.upstream_is_reachable()),
             ],

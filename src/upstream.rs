@@ -26,6 +26,8 @@ const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_MUTATION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Common servers and load balancers close idle connections after 60 s; a request that meets such a close is lost.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Each look is a connection, from every replica.
+const DEFAULT_HEALTH_INTERVAL: Duration = Duration::from_secs(10);
 /// A page of 100 prebuilds has some 110 KiB.
 const DEFAULT_MAX_RESPONSE: usize = 4 << 20;
 
@@ -52,6 +54,10 @@ pub struct Config {
     #[serde(default = "default_idle_timeout", with = "humantime_serde")]
     #[schemars(with = "String")]
     pub idle_timeout: Duration,
+    /// How often health looks whether upstream accepts a connection.
+    #[serde(default = "default_health_interval", with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub health_interval: Duration,
     /// Largest answer, in bytes.
     #[serde(default = "default_max_response")]
     pub max_response_bytes: usize,
@@ -88,6 +94,10 @@ fn default_idle_timeout() -> Duration {
     DEFAULT_IDLE_TIMEOUT
 }
 
+fn default_health_interval() -> Duration {
+    DEFAULT_HEALTH_INTERVAL
+}
+
 fn default_max_response() -> usize {
     DEFAULT_MAX_RESPONSE
 }
@@ -102,6 +112,7 @@ impl Config {
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             mutation_timeout: DEFAULT_MUTATION_TIMEOUT,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            health_interval: DEFAULT_HEALTH_INTERVAL,
             max_response_bytes: DEFAULT_MAX_RESPONSE,
             request_metadata: Vec::new(),
             response_metadata: Vec::new(),

@@ -10,51 +10,63 @@ use std::{
 
 use tokio::{net::TcpStream, time};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic_health::{
-    ServingStatus,
-    pb::health_server::HealthServer,
-    server::{HealthReporter, HealthService},
-};
+use tonic_health::pb::{health_check_response::ServingStatus, health_server::HealthServer};
 
 use crate::{audit, rpc::PREBUILD_SERVICE, telemetry::Metrics, upstream::Base};
 
+mod board;
+
+pub(super) use board::Board;
+
 /// The gateway as a whole, by the protocol's convention.
 const OVERALL: &str = "";
+/// The audit log.
+const AUDIT: &str = "audit";
 /// Upstream, as seen from here.
 const UPSTREAM: &str = "upstream";
-const SERVICES: [&str; 3] = [OVERALL, PREBUILD_SERVICE, UPSTREAM];
 
-/// A failing disk must show well within 2 s (promise P5).
+/// A failing disk must show within 2 s (promise P5): both together are less.
 const AUDIT_EVERY: Duration = Duration::from_millis(500);
-/// Each look at upstream is a connection.
-const UPSTREAM_EVERY: Duration = Duration::from_secs(10);
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(1);
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The statuses, kept true by two tasks that end with it.
 #[derive(Debug)]
 pub(super) struct Health {
-    reporter: HealthReporter,
+    board: Board,
+    audit: Arc<AtomicBool>,
     upstream: Arc<AtomicBool>,
     watched: CancellationToken,
     _unwatch: DropGuard,
 }
 
 impl Health {
-    /// Begins to watch the audit log and upstream.
-    pub(super) fn watch(base: &Base, log: audit::Log, metrics: Metrics) -> Self {
-        let reporter = HealthReporter::new();
-        let upstream = Arc::new(AtomicBool::new(false));
+    /// Begins to watch the audit log, and upstream `every` so often.
+    pub(super) fn watch(base: &Base, every: Duration, log: audit::Log, metrics: Metrics) -> Self {
+        let board = Board::new([
+            // The log has just been opened.
+            (OVERALL, ServingStatus::Serving),
+            (PREBUILD_SERVICE, ServingStatus::Serving),
+            (AUDIT, ServingStatus::Serving),
+            (UPSTREAM, ServingStatus::Unknown),
+        ]);
+        let (audit, upstream) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
         let watched = CancellationToken::new();
-        tokio::spawn(watched.clone().run_until_cancelled_owned(watch_audit(reporter.clone(), log)));
-        let look = watch_upstream(reporter.clone(), base.clone(), Arc::clone(&upstream), metrics);
+        let look = watch_audit(board.clone(), log, Arc::clone(&audit));
+        tokio::spawn(watched.clone().run_until_cancelled_owned(look));
+        let look = watch_upstream(board.clone(), base.clone(), every, Arc::clone(&upstream), metrics);
         tokio::spawn(watched.clone().run_until_cancelled_owned(look));
         let _unwatch = watched.clone().drop_guard();
-        Self { reporter, upstream, watched, _unwatch }
+        Self { board, audit, upstream, watched, _unwatch }
     }
 
     /// The service for the main port.
-    pub(super) fn service(&self) -> HealthServer<HealthService> {
-        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    pub(super) fn service(&self) -> HealthServer<Board> {
+        self.board.server()
+    }
+
+    pub(super) fn audit_is_writable(&self) -> bool {
+        self.audit.load(Ordering::Relaxed)
     }
 
     pub(super) fn upstream_is_reachable(&self) -> bool {
@@ -62,19 +74,14 @@ impl Health {
     }
 
     /// Says `NOT_SERVING` from now on.
-    pub(super) async fn drain(&self) {
+    pub(super) fn drain(&self) {
         self.watched.cancel();
-        for service in SERVICES {
-            self.reporter.set_service_status(service, ServingStatus::NotServing).await;
-        }
+        self.board.show_all(ServingStatus::NotServing);
     }
 
     /// Ends the streams of those who watch: they would hold up the drain to the end of its grace.
-    pub(super) async fn end_watches(&self) {
-        let mut reporter = self.reporter.clone();
-        for service in SERVICES {
-            reporter.clear_service_status(service).await;
-        }
+    pub(super) fn end_watches(&self) {
+        self.board.end_watches();
     }
 }
 
@@ -83,32 +90,35 @@ fn status(serving: bool) -> ServingStatus {
 }
 
 /// A gateway that cannot record cannot serve mutations.
-async fn watch_audit(reporter: HealthReporter, log: audit::Log) {
+async fn watch_audit(board: Board, log: audit::Log, writable: Arc<AtomicBool>) {
     let mut ticks = time::interval(AUDIT_EVERY);
-    let mut told = None;
     loop {
         ticks.tick().await;
-        let healthy = log.is_healthy();
-        // Those who watch are told of changes only; the reporter would send them every tick.
-        if told.replace(healthy) != Some(healthy) {
-            reporter.set_service_status(OVERALL, status(healthy)).await;
-            reporter.set_service_status(PREBUILD_SERVICE, status(healthy)).await;
+        let healthy = log.probe(AUDIT_TIMEOUT).await;
+        writable.store(healthy, Ordering::Relaxed);
+        for service in [AUDIT, PREBUILD_SERVICE, OVERALL] {
+            board.show(service, status(healthy));
         }
     }
 }
 
 /// A TCP connection says enough: whether upstream answers well is in the metrics of the calls themselves.
-async fn watch_upstream(reporter: HealthReporter, base: Base, reachable: Arc<AtomicBool>, metrics: Metrics) {
-    let mut ticks = time::interval(UPSTREAM_EVERY);
-    let mut told = None;
+async fn watch_upstream(
+    board: Board,
+    base: Base,
+    every: Duration,
+    reachable: Arc<AtomicBool>,
+    metrics: Metrics,
+) {
+    let mut ticks = time::interval(every);
+    // After a look that took long, no others at once to make up for it.
+    ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let connect = TcpStream::connect((base.address(), base.port()));
         let connected = time::timeout(UPSTREAM_TIMEOUT, connect).await.is_ok_and(|socket| socket.is_ok());
         reachable.store(connected, Ordering::Relaxed);
         metrics.upstream_reachable(connected);
-        if told.replace(connected) != Some(connected) {
-            reporter.set_service_status(UPSTREAM, status(connected)).await;
-        }
+        board.show(UPSTREAM, status(connected));
     }
 }

@@ -14,9 +14,10 @@ use tokio::{
     time::timeout,
 };
 use tonic::{Code, Status};
-use tonic_health::{pb::health_server::HealthServer, server::HealthService};
+use tonic_health::pb::health_server::HealthServer;
 use tower::Service;
 
+use super::health::Board;
 use crate::front::{Body, HttpRequest, HttpResponse};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
@@ -33,12 +34,12 @@ const MAX_WATCHES: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Routes<S> {
     gateway: S,
-    health: HealthServer<HealthService>,
+    health: HealthServer<Board>,
     watches: Arc<Semaphore>,
 }
 
 impl<S> Routes<S> {
-    pub(super) fn new(gateway: S, health: HealthServer<HealthService>) -> Self {
+    pub(super) fn new(gateway: S, health: HealthServer<Board>) -> Self {
         let health = health.max_decoding_message_size(MAX_HEALTH_REQUEST);
         Self { gateway, health, watches: Arc::new(Semaphore::new(MAX_WATCHES)) }
     }

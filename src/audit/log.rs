@@ -53,6 +53,8 @@ pub(super) enum Entry {
         /// Told when the record is on stable storage, or that it is not.
         durable: Option<oneshot::Sender<Result<(), Unavailable>>>,
     },
+    /// Look whether the file is still there.
+    Probe(oneshot::Sender<Result<(), Unavailable>>),
     /// Write what is queued, then end.
     Close,
 }
@@ -103,6 +105,18 @@ impl Log {
     /// Whether the last group reached the disk.
     pub fn is_healthy(&self) -> bool {
         self.0.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Whether the log could take a record now, as the writer itself finds within `patience`: a directory that is
+    /// removed, or a disk that hangs, must show before the next call meets it. That a disk is full shows only with the
+    /// next record.
+    pub async fn probe(&self, patience: Duration) -> bool {
+        let (told, found) = oneshot::channel();
+        let answer = timeout(patience, async {
+            self.0.queue.send(Entry::Probe(told)).await.map_err(|_| Unavailable::Closed)?;
+            found.await.unwrap_or(Err(Unavailable::Closed))
+        });
+        matches!(answer.await, Ok(Ok(())))
     }
 
     /// Puts a record on stable storage.

@@ -88,21 +88,27 @@ impl Writer {
     /// Writes a group and answers those who wait for it.
     fn commit(&mut self, group: impl Iterator<Item = Entry>) {
         let mut lines = Vec::new();
-        let mut waiting = Vec::new();
+        let (mut waiting, mut probes) = (Vec::new(), Vec::new());
         let mut records = 0;
         for entry in group {
-            let Entry::Record { record, durable } = entry else { continue };
-            push_line(&mut lines, &record);
-            self.metrics.audit_recorded(record.stage);
-            waiting.extend(durable);
-            records += 1;
+            match entry {
+                Entry::Record { record, durable } => {
+                    push_line(&mut lines, &record);
+                    self.metrics.audit_recorded(record.stage);
+                    waiting.extend(durable);
+                    records += 1;
+                }
+                Entry::Probe(told) => probes.push(told),
+                Entry::Close => {}
+            }
         }
         let written = self.write(&lines, !waiting.is_empty());
+        let written = if probes.is_empty() { written } else { written.and_then(|()| self.look()) };
         if let Err(error) = &written {
             self.broke(error, records);
         }
         let answer = written.map_err(|_| Unavailable::Write);
-        for waiting in waiting {
+        for waiting in waiting.into_iter().chain(probes) {
             // A call that no longer waits has given its own answer.
             let _gone = waiting.send(answer);
         }
@@ -135,6 +141,12 @@ impl Writer {
         Ok(())
     }
 
+    /// Whether what was written can be found.
+    fn look(&self) -> io::Result<()> {
+        let Some(file) = &self.file else { return Err(io::ErrorKind::NotConnected.into()) };
+        reachable(file, &self.path)
+    }
+
     fn broke(&mut self, error: &io::Error, records: u64) {
         tracing::error!(error = ?error.to_string(), "the audit log cannot be written");
         self.metrics.audit_failed();
@@ -162,10 +174,16 @@ impl Writer {
 
     /// Refuses an entry while the disk is gone.
     fn fail(&self, entry: Entry) {
-        let Entry::Record { durable, .. } = entry else { return };
-        self.missed.fetch_add(1, Ordering::Relaxed);
-        if let Some(durable) = durable {
-            let _gone = durable.send(Err(Unavailable::Write));
+        let waiting = match entry {
+            Entry::Record { durable, .. } => {
+                self.missed.fetch_add(1, Ordering::Relaxed);
+                durable
+            }
+            Entry::Probe(told) => Some(told),
+            Entry::Close => None,
+        };
+        if let Some(waiting) = waiting {
+            let _gone = waiting.send(Err(Unavailable::Write));
         }
     }
 }

@@ -120,3 +120,18 @@ async fn the_end_tells_the_gap_where_the_disk_is_back() {
     timeout(Duration::from_secs(2), fixture.log.close()).await.expect("ended in time");
     assert_eq!(missing(&fixture), 1);
 }
+
+#[tokio::test]
+async fn a_probe_finds_out_without_a_record() {
+    let fixture = Fixture::new();
+    assert!(fixture.log.probe(PATIENCE).await);
+    fs::remove_dir_all(fixture.audit()).unwrap();
+    assert!(!fixture.log.probe(PATIENCE).await);
+    assert!(!fixture.log.is_healthy());
+    fs::create_dir(fixture.audit()).unwrap();
+    timeout(Duration::from_secs(2), async { while !fixture.log.probe(PATIENCE).await {} }).await.unwrap();
+    assert!(fixture.log.is_healthy());
+    assert!(fixture.records().is_empty(), "a probe leaves nothing, and nothing is missing");
+    fixture.log.close().await;
+    assert!(!fixture.log.probe(PATIENCE).await, "the writer has ended");
+}
