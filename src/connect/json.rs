@@ -6,9 +6,10 @@
 //! never vanishes unnoticed: it is skipped and named in [`Drift`]. [`unknown_fields`] does the same for field
 //! numbers in protobuf bytes.
 //!
-//! Maps, `Any`, `Struct`, `FieldMask` and the wrappers are not translated: they are errors of their own
-//! (`Unsupported`). Errors name the known part of the path and never show what was sent.
+//! An `Any` is translated if its type is in the schema. `Struct`, `FieldMask` and the wrappers are not translated: they
+//! are errors of their own (`Unsupported`). Errors name the known part of the path and never show what was sent.
 
+mod any;
 mod drift;
 mod problem;
 mod read;

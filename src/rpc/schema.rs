@@ -3,7 +3,10 @@
 //! Look-ups are made to be quick for writers that keep the proto's order, as canonical ones do: the next field is
 //! looked for just after the one before, and only then in a sorted table.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use prost::Message;
 use prost_types::{
@@ -20,6 +23,8 @@ pub struct Schema {
     enums: Vec<EnumSchema>,
     message_names: HashMap<String, usize>,
     enum_names: HashMap<String, usize>,
+    /// The messages that stand for a map's entries.
+    entries: HashSet<usize>,
 }
 
 /// One message.
@@ -43,7 +48,9 @@ pub enum Form {
     Duration,
     /// `google.protobuf.Timestamp`: RFC 3339.
     Timestamp,
-    /// A form of its own that is not translated: a map's entry, `Any`, `Struct`, `FieldMask`, a wrapper.
+    /// `google.protobuf.Any`: the object of another message, with its type in `@type`.
+    Any,
+    /// A form of its own that is not translated: `Struct`, `FieldMask`, a wrapper.
     Other,
 }
 
@@ -58,6 +65,7 @@ pub struct Field {
     pub json_key: String,
     pub number: u32,
     pub kind: Kind,
+    /// A list or a map: any number of records on the wire.
     pub repeated: bool,
     /// `optional`, a message or a member of a oneof: a default value that is set differs from an absent one.
     pub presence: bool,
@@ -69,6 +77,8 @@ pub enum Kind {
     Scalar(Type),
     Enum(usize),
     Message(usize),
+    /// The message is the one of the entries: key (1) and value (2).
+    Map(usize),
 }
 
 /// One enum.
@@ -88,8 +98,7 @@ struct Names<T>(Vec<(String, T)>);
 const LOOK_AHEAD: usize = 16;
 
 /// Messages whose JSON is neither an object of their fields nor known here.
-const OTHER_FORMS: [&str; 14] = [
-    "google.protobuf.Any",
+const OTHER_FORMS: [&str; 13] = [
     "google.protobuf.BoolValue",
     "google.protobuf.BytesValue",
     "google.protobuf.DoubleValue",
@@ -152,7 +161,11 @@ impl Schema {
         }
         for descriptor in messages {
             let full_name = join(scope, descriptor.name());
-            self.message_names.insert(full_name.clone(), self.message_names.len());
+            let index = self.message_names.len();
+            self.message_names.insert(full_name.clone(), index);
+            if descriptor.options.as_ref().is_some_and(|options| options.map_entry()) {
+                self.entries.insert(index);
+            }
             self.name_types(&full_name, &descriptor.nested_type, &descriptor.enum_type);
         }
     }
@@ -168,7 +181,7 @@ impl Schema {
                 .enumerate()
                 .flat_map(|(index, field)| [(field.name.clone(), index), (field.json_name.clone(), index)]);
             let by_name = Names::new(names);
-            let form = form(&full_name, descriptor);
+            let form = form(&full_name);
             self.messages.push(MessageSchema { full_name: full_name.clone(), form, fields, by_name });
             self.add_messages(&descriptor.nested_type, &full_name);
         }
@@ -177,7 +190,10 @@ impl Schema {
     fn field(&self, field: &FieldDescriptorProto) -> Option<Field> {
         let type_name = field.type_name().trim_start_matches('.');
         let kind = match field.r#type() {
-            Type::Message => Kind::Message(*self.message_names.get(type_name)?),
+            Type::Message => match *self.message_names.get(type_name)? {
+                index if self.entries.contains(&index) => Kind::Map(index),
+                index => Kind::Message(index),
+            },
             Type::Enum => Kind::Enum(*self.enum_names.get(type_name)?),
             // A group, which proto3 lacks, stays one: the transcoder says that it cannot do it.
             scalar => Kind::Scalar(scalar),
@@ -222,8 +238,11 @@ impl MessageSchema {
 impl Field {
     /// Whether a list of it is one record on the wire.
     pub fn packed(&self) -> bool {
-        let whole =
-            matches!(self.kind, Kind::Message(_) | Kind::Scalar(Type::String | Type::Bytes | Type::Group));
+        let whole = match self.kind {
+            Kind::Message(_) | Kind::Map(_) => true,
+            Kind::Scalar(scalar) => matches!(scalar, Type::String | Type::Bytes | Type::Group),
+            Kind::Enum(_) => false,
+        };
         self.repeated && !whole
     }
 }
@@ -257,12 +276,12 @@ fn rank(name: &str) -> (usize, &str) {
     (name.len(), name)
 }
 
-fn form(full_name: &str, descriptor: &DescriptorProto) -> Form {
-    let map_entry = descriptor.options.as_ref().is_some_and(|options| options.map_entry());
+fn form(full_name: &str) -> Form {
     match full_name {
+        "google.protobuf.Any" => Form::Any,
         "google.protobuf.Duration" => Form::Duration,
         "google.protobuf.Timestamp" => Form::Timestamp,
-        name if map_entry || OTHER_FORMS.contains(&name) => Form::Other,
+        name if OTHER_FORMS.contains(&name) => Form::Other,
         _ => Form::Object,
     }
 }

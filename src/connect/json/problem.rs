@@ -36,6 +36,8 @@ pub enum ReadProblem {
     Duplicate,
     #[error("messages are nested too deep")]
     Depth,
+    #[error("the type that an Any names is absent or not known here")]
+    AnyType,
     #[error("the field's type has no JSON form here")]
     Unsupported,
 }
@@ -62,6 +64,8 @@ pub enum WriteProblem {
     Timestamp,
     #[error("the encoding is not canonical: fields out of order, or twice")]
     Order,
+    #[error("the type that an Any names is absent or not known here")]
+    AnyType,
     #[error("the field's type has no JSON form here")]
     Unsupported,
 }

@@ -16,6 +16,8 @@ use super::{
 };
 use crate::rpc::{Field, Form, Kind, MessageSchema, Schema};
 
+mod any;
+mod map;
 mod visit;
 use visit::{Key, Slot, Top};
 
@@ -42,6 +44,8 @@ struct Reader<'s> {
     path: Vec<&'s str>,
     drift: Drift,
     repeats: usize,
+    /// How many `Any`s around the place were kept back until their type was known.
+    kept: usize,
     /// Set where serde's own error, which tells the category only, would say too little.
     problem: Option<ReadProblem>,
 }
@@ -77,6 +81,7 @@ pub fn to_wire(
         path: Vec::new(),
         drift: Drift::default(),
         repeats: 0,
+        kept: 0,
         problem: None,
     };
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -88,20 +93,27 @@ pub fn to_wire(
 }
 
 impl<'s> Reader<'s> {
-    fn object<'de, A: MapAccess<'de>>(
-        &mut self,
-        message: &'s MessageSchema,
-        mut map: A,
-    ) -> Result<(), A::Error> {
+    fn object<'de, A: MapAccess<'de>>(&mut self, message: &'s MessageSchema, map: A) -> Result<(), A::Error> {
         if self.path.len() > MAX_DEPTH {
             return Err(self.fail(ReadProblem::Depth));
         }
-        if message.form != Form::Object {
-            return Err(self.fail(ReadProblem::Unsupported));
+        match message.form {
+            Form::Object => self.fields(message, map, false),
+            Form::Any => self.any(map),
+            Form::Duration | Form::Timestamp | Form::Other => Err(self.fail(ReadProblem::Unsupported)),
         }
+    }
+
+    /// The keys of an object, or those that are left of it when its type (`typed`) has been read.
+    fn fields<'de, A: MapAccess<'de>>(
+        &mut self,
+        message: &'s MessageSchema,
+        mut map: A,
+        typed: bool,
+    ) -> Result<(), A::Error> {
         let start = self.out.len();
         let (mut seen, mut after) = (Seen::default(), 0);
-        while let Some(key) = map.next_key_seed(Key { reader: self, message, after })? {
+        while let Some(key) = map.next_key_seed(Key { reader: self, message, after, typed })? {
             let Some((index, field)) = key.and_then(|index| Some((index, message.fields.get(index)?))) else {
                 self.skip(map.next_value::<&RawValue>()?.get())?;
                 continue;
@@ -145,6 +157,7 @@ impl<'s> Reader<'s> {
             }
             Kind::Enum(index) => self.enum_value(field, element, index, token),
             Kind::Message(index) => self.time(field, index, token),
+            Kind::Map(_) => Err(ReadProblem::Type),
         };
         written.map_err(|problem| self.fail(problem))
     }
@@ -185,7 +198,9 @@ impl<'s> Reader<'s> {
             (Form::Duration, Token::Text(text)) => Seconds::from_duration(text)?,
             (Form::Timestamp, Token::Text(text)) => Seconds::from_timestamp(text)?,
             (Form::Other, _) => return Err(ReadProblem::Unsupported),
-            (Form::Object | Form::Duration | Form::Timestamp, _) => return Err(ReadProblem::Type),
+            (Form::Object | Form::Any | Form::Duration | Form::Timestamp, _) => {
+                return Err(ReadProblem::Type);
+            }
         };
         let open = Open::begin(&mut self.out, field.number);
         time.write_wire(&mut self.out);
@@ -201,10 +216,7 @@ impl<'s> Reader<'s> {
         }
         let before = self.out.split_off(start);
         let mut records = Records::new(&before);
-        let mut rest = records.rest();
-        while let Some(Ok((other, _))) = records.next() {
-            let (record, next) = rest.split_at(rest.len() - records.rest().len());
-            rest = next;
+        while let Some(Ok((other, _, record))) = records.next_whole() {
             if other != number {
                 self.out.extend_from_slice(record);
             }

@@ -3,7 +3,9 @@
 use super::{Drift, Duplicates, ReadError, ReadProblem, WriteError, to_json, to_wire};
 use crate::rpc::{MessageSchema, Schema};
 
+mod any;
 mod everything;
+mod maps;
 mod oracle;
 mod random;
 mod read;
@@ -29,6 +31,12 @@ impl Case {
     fn everything() -> Self {
         let schema = everything::schema();
         Self { schema, message: schema.message("test.Everything").unwrap() }
+    }
+
+    /// Maps and `Any`s.
+    fn holder() -> Self {
+        let schema = everything::schema();
+        Self { schema, message: schema.message("test.Holder").unwrap() }
     }
 
     /// Fields that are not translated.

@@ -2,10 +2,11 @@
 
 use super::{
     MAX_DEPTH,
+    any::Packed,
     problem::WireError,
     wire::{Records, Value},
 };
-use crate::rpc::{Kind, MessageSchema, Schema};
+use crate::rpc::{Form, Kind, MessageSchema, Schema};
 
 /// Paths that are named: enough for any honest client, and a bound for a message that is nothing but unknown fields.
 const MAX_PATHS: usize = 32;
@@ -45,13 +46,26 @@ impl<'s> Walk<'s> {
             if !value.fits(field) {
                 return Err(WireError::Malformed);
             }
-            if let (Kind::Message(index), Value::Bytes(bytes)) = (field.kind, value) {
+            if let (Kind::Message(index) | Kind::Map(index), Value::Bytes(bytes)) = (field.kind, value) {
                 self.path.push(&field.name);
-                self.message(self.schema.message_at(index), bytes)?;
+                let message = self.schema.message_at(index);
+                self.message(message, bytes)?;
+                if message.form == Form::Any {
+                    self.any(bytes)?;
+                }
                 self.path.pop();
             }
         }
         Ok(())
+    }
+
+    /// What an `Any` holds, if that is a message known here: anything else is mere bytes to everybody.
+    fn any(&mut self, wire: &[u8]) -> Result<(), WireError> {
+        let any = Packed::from_wire(wire)?;
+        match any.message(self.schema) {
+            Some(message) => self.message(message, any.value),
+            None => Ok(()),
+        }
     }
 
     fn note(&mut self, number: u32) {

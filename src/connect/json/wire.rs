@@ -26,6 +26,9 @@ pub(super) struct Records<'w> {
     rest: &'w [u8],
 }
 
+/// A record's field number, its value, and its bytes with the key.
+type Whole<'w> = (u32, Value<'w>, &'w [u8]);
+
 /// A length-delimited record that is being written: where its content begins.
 #[derive(Debug)]
 pub(super) struct Open {
@@ -73,9 +76,11 @@ impl<'w> Records<'w> {
         Self { rest: wire }
     }
 
-    /// The bytes not yet read.
-    pub(super) fn rest(&self) -> &'w [u8] {
-        self.rest
+    /// The next record with its key, as it is on the wire.
+    pub(super) fn next_whole(&mut self) -> Option<Result<Whole<'w>, WireError>> {
+        let before = self.rest;
+        let record = self.next()?;
+        Some(record.map(|(number, value)| (number, value, &before[..before.len() - self.rest.len()])))
     }
 
     fn record(&mut self) -> Result<(u32, Value<'w>), WireError> {
@@ -123,17 +128,27 @@ impl Open {
     /// The same, but no record at all if it would be empty.
     pub(super) fn end_unless_empty(self, out: &mut Vec<u8>) {
         if out.len() == self.content {
-            out.truncate(self.start);
+            self.cancel(out);
         } else {
             self.end(out);
         }
+    }
+
+    /// Takes back what has been written of the record.
+    pub(super) fn cancel(self, out: &mut Vec<u8>) {
+        out.truncate(self.start);
+    }
+
+    /// What has been written of the content.
+    pub(super) fn content<'o>(&self, out: &'o [u8]) -> &'o [u8] {
+        out.get(self.content..).unwrap_or_default()
     }
 }
 
 /// How one value of a kind is written.
 pub(super) fn wire_type(kind: Kind) -> WireType {
     match kind {
-        Kind::Message(_) => WireType::LengthDelimited,
+        Kind::Message(_) | Kind::Map(_) => WireType::LengthDelimited,
         Kind::Enum(_) => WireType::Varint,
         Kind::Scalar(scalar) => match scalar {
             Type::Double | Type::Fixed64 | Type::Sfixed64 => WireType::SixtyFourBit,

@@ -4,30 +4,42 @@ use prost_types::field_descriptor_proto::Type;
 
 use super::{
     MAX_DEPTH,
+    any::{Packed, TYPE_KEY, VALUE_KEY},
     problem::{WireError, WriteError, WriteProblem},
-    scalar::{Scalar, quoted},
+    scalar::{Scalar, json, quoted},
     time::Seconds,
     wire::{Records, Value, wire_type},
 };
 use crate::rpc::{Field, Form, Kind, MessageSchema, Schema};
 
+mod canonical;
+mod map;
+use canonical::canonical;
+
 /// JSON is about this much longer than what it is made from, by the messages of this API.
 const GROWTH: usize = 2;
+
+/// What a list and a map begin and end with.
+const LIST: (u8, u8) = (b'[', b']');
+const MAP: (u8, u8) = (b'{', b'}');
 
 struct Writer<'s> {
     schema: &'s Schema,
     out: Vec<u8>,
+    /// Inside an `Any`, whose bytes pass every decoder as they are: they need not be canonical.
+    packed: bool,
 }
 
 /// Writes a message as canonical proto3 JSON.
 ///
-/// The bytes must be the canonical encoding, as `prost` writes it: fields in the order of their numbers, each once.
+/// The bytes must be the canonical encoding, as `prost` writes it: fields in the order of their numbers, each once. What
+/// an `Any` holds may come in any order.
 /// Fields that the schema does not know are left out; [`unknown_fields`](super::unknown_fields) names them.
 ///
 /// # Errors
 /// The bytes are not such a message, or hold what JSON cannot: a string that is not UTF-8, a time out of range.
 pub fn to_json(schema: &Schema, message: &MessageSchema, wire: &[u8]) -> Result<Vec<u8>, WriteError> {
-    let mut writer = Writer { schema, out: Vec::with_capacity(wire.len() * GROWTH + 2) };
+    let mut writer = Writer { schema, out: Vec::with_capacity(wire.len() * GROWTH + 2), packed: false };
     writer.object(message, wire, 0)?;
     Ok(writer.out)
 }
@@ -41,29 +53,38 @@ impl Writer<'_> {
             return Err(WireError::Depth.into());
         }
         self.out.push(b'{');
-        let (mut last, mut list) = (0, false);
+        self.fields(message, wire, depth)?;
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    fn fields(&mut self, message: &MessageSchema, wire: &[u8], depth: usize) -> Result<(), WriteError> {
+        let ordered;
+        let wire = if self.packed {
+            ordered = canonical(message, wire)?;
+            &ordered
+        } else {
+            wire
+        };
+        let (mut last, mut open) = (0, None);
         for record in Records::new(wire) {
             let (number, value) = record?;
             let Some(field) = message.field(number) else { continue };
             if number < last || (number == last && !field.repeated) {
                 return Err(WriteError::from(WriteProblem::Order).inside(&field.name));
             }
-            if list && number != last {
-                self.out.push(b']');
-                list = false;
+            if number != last {
+                self.out.extend(open.take());
             }
             last = number;
             let written = if field.repeated {
-                self.elements(field, value, &mut list, depth)
+                self.elements(field, value, &mut open, depth)
             } else {
                 self.single(field, value, depth)
             };
             written.map_err(|error| error.inside(&field.name))?;
         }
-        if list {
-            self.out.push(b']');
-        }
-        self.out.push(b'}');
+        self.out.extend(open);
         Ok(())
     }
 
@@ -73,6 +94,8 @@ impl Writer<'_> {
                 self.key(field);
                 self.message(index, value, depth)
             }
+            // A map's fields are lists of entries.
+            Kind::Map(_) => Err(WriteProblem::Unsupported.into()),
             Kind::Enum(_) | Kind::Scalar(_) => {
                 let scalar = Scalar::from_wire(scalar_type(field.kind), value)?;
                 if field.presence || !scalar.is_default() {
@@ -84,46 +107,85 @@ impl Writer<'_> {
         }
     }
 
-    /// One record of a list: one element, or many that are packed. The list begins with its first element, so that an
-    /// empty one is never written.
+    /// One record of a list or map: one element, or many that are packed. The list begins with its first element, so
+    /// that an empty one is never written. `open` is what will end it.
     fn elements(
         &mut self,
         field: &Field,
         value: Value<'_>,
-        list: &mut bool,
+        open: &mut Option<u8>,
         depth: usize,
     ) -> Result<(), WriteError> {
         match (field.kind, value) {
             (Kind::Message(index), value) => {
-                self.element(field, list);
+                self.element(field, open, LIST);
                 self.message(index, value, depth)
+            }
+            (Kind::Map(index), value) => {
+                self.element(field, open, MAP);
+                self.entry(index, value, depth)
             }
             (_, Value::Bytes(mut packed)) if field.packed() => {
                 while !packed.is_empty() {
                     let value = Value::take(&mut packed, wire_type(field.kind), field.number)?;
-                    self.scalar_element(field, value, list)?;
+                    self.scalar_element(field, value, open)?;
                 }
                 Ok(())
             }
-            (_, value) => self.scalar_element(field, value, list),
+            (_, value) => self.scalar_element(field, value, open),
         }
     }
 
-    fn scalar_element(&mut self, field: &Field, value: Value<'_>, list: &mut bool) -> Result<(), WriteError> {
+    fn scalar_element(
+        &mut self,
+        field: &Field,
+        value: Value<'_>,
+        open: &mut Option<u8>,
+    ) -> Result<(), WriteError> {
         let scalar = Scalar::from_wire(scalar_type(field.kind), value)?;
-        self.element(field, list);
+        self.element(field, open, LIST);
         self.scalar(field.kind, &scalar);
         Ok(())
     }
 
     fn message(&mut self, index: usize, value: Value<'_>, depth: usize) -> Result<(), WriteError> {
         let Value::Bytes(wire) = value else { return Err(WireError::Malformed.into()) };
-        let message = self.schema.message_at(index);
+        self.form(self.schema.message_at(index), wire, depth)
+    }
+
+    fn form(&mut self, message: &MessageSchema, wire: &[u8], depth: usize) -> Result<(), WriteError> {
         match message.form {
             Form::Object | Form::Other => self.object(message, wire, depth + 1),
+            Form::Any => self.any(wire, depth + 1),
             Form::Duration => self.time(wire, Seconds::write_duration),
             Form::Timestamp => self.time(wire, Seconds::write_timestamp),
         }
+    }
+
+    fn any(&mut self, wire: &[u8], depth: usize) -> Result<(), WriteError> {
+        if depth > MAX_DEPTH {
+            return Err(WireError::Depth.into());
+        }
+        let any = Packed::from_wire(wire)?;
+        self.out.push(b'{');
+        if !any.is_empty() {
+            let message = any.message(self.schema).ok_or(WriteProblem::AnyType)?;
+            json(&mut self.out, TYPE_KEY);
+            self.out.push(b':');
+            json(&mut self.out, any.type_url()?);
+            let around = std::mem::replace(&mut self.packed, true);
+            if message.form == Form::Object {
+                self.fields(message, any.value, depth)?;
+            } else {
+                self.out.push(b',');
+                json(&mut self.out, VALUE_KEY);
+                self.out.push(b':');
+                self.form(message, any.value, depth).map_err(|error| error.inside(VALUE_KEY))?;
+            }
+            self.packed = around;
+        }
+        self.out.push(b'}');
+        Ok(())
     }
 
     fn time(
@@ -155,13 +217,13 @@ impl Writer<'_> {
         self.out.extend_from_slice(field.json_key.as_bytes());
     }
 
-    fn element(&mut self, field: &Field, list: &mut bool) {
-        if *list {
+    fn element(&mut self, field: &Field, open: &mut Option<u8>, (begin, end): (u8, u8)) {
+        if open.is_some() {
             self.out.push(b',');
         } else {
             self.key(field);
-            self.out.push(b'[');
-            *list = true;
+            self.out.push(begin);
+            *open = Some(end);
         }
     }
 }
@@ -170,6 +232,6 @@ fn scalar_type(kind: Kind) -> Type {
     match kind {
         Kind::Scalar(scalar) => scalar,
         Kind::Enum(_) => Type::Enum,
-        Kind::Message(_) => Type::Message,
+        Kind::Message(_) | Kind::Map(_) => Type::Message,
     }
 }

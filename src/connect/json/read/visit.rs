@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::{
-    super::{problem::ReadProblem, scalar::Token},
+    super::{any::TYPE_KEY, problem::ReadProblem, scalar::Token},
     Reader,
 };
 use crate::rpc::{Field, Form, Kind, MessageSchema};
@@ -21,6 +21,8 @@ pub(super) struct Key<'r, 's> {
     pub(super) reader: &'r mut Reader<'s>,
     pub(super) message: &'s MessageSchema,
     pub(super) after: usize,
+    /// An `Any`'s, whose type has been read already.
+    pub(super) typed: bool,
 }
 
 /// The value of a field, or one element of its list.
@@ -60,6 +62,9 @@ impl Visitor<'_> for Key<'_, '_> {
     fn visit_str<E: Error>(self, name: &str) -> Result<Option<usize>, E> {
         let index = self.message.position(name, self.after);
         if index.is_none() {
+            if self.typed && name == TYPE_KEY {
+                return Err(self.reader.fail(ReadProblem::Duplicate));
+            }
             self.reader.drift.field(&self.reader.path, name);
         }
         Ok(index)
@@ -120,7 +125,7 @@ impl<'de> Visitor<'de> for Slot<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
-        if self.is_list() {
+        if self.is_list() && !matches!(self.field.kind, Kind::Map(_)) {
             self.reader.list(self.field, seq)
         } else {
             Err(self.reader.fail(ReadProblem::Type))
@@ -129,7 +134,7 @@ impl<'de> Visitor<'de> for Slot<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
         match self.field.kind {
-            // A map is a list of entries to the schema.
+            Kind::Map(index) => self.reader.map(self.field, index, map),
             Kind::Message(index) if self.reader.schema.message_at(index).form == Form::Other => {
                 Err(self.reader.fail(ReadProblem::Unsupported))
             }

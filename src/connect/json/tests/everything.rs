@@ -36,19 +36,36 @@ const TYPED: [(&str, Type, &str); 4] = [
     ("child", Type::Message, ".test.Everything"),
 ];
 
+/// Name, key and value.
+const MAPS: [(&str, Type, Type, &str); 12] = [
+    ("texts", Type::String, Type::String, ""),
+    ("flags", Type::Bool, Type::Bool, ""),
+    ("longs", Type::Int64, Type::Uint64, ""),
+    ("ints", Type::Int32, Type::Int32, ""),
+    ("zigzags", Type::Sint64, Type::Sint32, ""),
+    ("fixed", Type::Fixed32, Type::Double, ""),
+    ("more_fixed", Type::Sfixed64, Type::Float, ""),
+    ("blobs", Type::Uint32, Type::Bytes, ""),
+    ("moods", Type::String, Type::Enum, ".test.Mood"),
+    ("times", Type::String, Type::Message, ".google.protobuf.Timestamp"),
+    ("holders", Type::String, Type::Message, ".test.Holder"),
+    ("anys", Type::String, Type::Message, ".google.protobuf.Any"),
+];
+
 static DESCRIPTORS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let known = FileDescriptorSet::decode(crate::proto::DESCRIPTORS).unwrap();
     let mut file: Vec<_> =
         known.file.into_iter().filter(|file| file.package() == "google.protobuf").collect();
-    file.push(any());
+    file.push(google("any", "Any", &[("type_url", Type::String), ("value", Type::Bytes)]));
+    file.push(google("wrappers", "StringValue", &[("value", Type::String)]));
     file.push(FileDescriptorProto {
         name: Some("test.proto".to_owned()),
         package: Some("test".to_owned()),
         syntax: Some("proto3".to_owned()),
-        dependency: ["duration", "timestamp", "any"]
+        dependency: ["duration", "timestamp", "any", "wrappers"]
             .map(|name| format!("google/protobuf/{name}.proto"))
             .into(),
-        message_type: vec![everything(), odd()],
+        message_type: vec![everything(), holder(), odd()],
         enum_type: vec![mood()],
         ..FileDescriptorProto::default()
     });
@@ -89,40 +106,57 @@ fn everything() -> DescriptorProto {
     message
 }
 
+/// Maps and `Any`s, also in each other.
+fn holder() -> DescriptorProto {
+    let mut message = DescriptorProto { name: Some("Holder".to_owned()), ..DescriptorProto::default() };
+    for ((name, key, kind, type_name), number) in MAPS.into_iter().zip(1..) {
+        let entry = format!("{}Entry", camel(&format!("_{name}")));
+        let typed = format!(".test.Holder.{entry}");
+        message.field.push(field(name, number, Type::Message, &typed, Label::Repeated));
+        message.nested_type.push(DescriptorProto {
+            name: Some(entry),
+            field: vec![
+                field("key", 1, key, "", Label::Optional),
+                field("value", 2, kind, type_name, Label::Optional),
+            ],
+            options: Some(MessageOptions { map_entry: Some(true), ..MessageOptions::default() }),
+            ..DescriptorProto::default()
+        });
+    }
+    message.field.extend([
+        field("any", 21, Type::Message, ".google.protobuf.Any", Label::Optional),
+        field("list", 22, Type::Message, ".google.protobuf.Any", Label::Repeated),
+        field("holder", 23, Type::Message, ".test.Holder", Label::Optional),
+        field("number", 24, Type::Int32, "", Label::Optional),
+    ]);
+    message
+}
+
+/// Fields that are not translated.
 fn odd() -> DescriptorProto {
-    let entry = DescriptorProto {
-        name: Some("MapEntry".to_owned()),
-        field: vec![
-            field("key", 1, Type::String, "", Label::Optional),
-            field("value", 2, Type::String, "", Label::Optional),
-        ],
-        options: Some(MessageOptions { map_entry: Some(true), ..MessageOptions::default() }),
-        ..DescriptorProto::default()
-    };
     DescriptorProto {
         name: Some("Odd".to_owned()),
         field: vec![
-            field("map", 1, Type::Message, ".test.Odd.MapEntry", Label::Repeated),
-            field("any", 2, Type::Message, ".google.protobuf.Any", Label::Optional),
-            field("list", 3, Type::Message, ".google.protobuf.Any", Label::Repeated),
-            field("odd", 4, Type::Message, ".test.Odd", Label::Optional),
+            field("text", 1, Type::Message, ".google.protobuf.StringValue", Label::Optional),
+            field("texts", 2, Type::Message, ".google.protobuf.StringValue", Label::Repeated),
+            field("odd", 3, Type::Message, ".test.Odd", Label::Optional),
+            field("any", 4, Type::Message, ".google.protobuf.Any", Label::Optional),
         ],
-        nested_type: vec![entry],
         ..DescriptorProto::default()
     }
 }
 
-fn any() -> FileDescriptorProto {
+fn google(file: &str, message: &str, fields: &[(&str, Type)]) -> FileDescriptorProto {
+    let fields = fields.iter().zip(1..);
     FileDescriptorProto {
-        name: Some("google/protobuf/any.proto".to_owned()),
+        name: Some(format!("google/protobuf/{file}.proto")),
         package: Some("google.protobuf".to_owned()),
         syntax: Some("proto3".to_owned()),
         message_type: vec![DescriptorProto {
-            name: Some("Any".to_owned()),
-            field: vec![
-                field("type_url", 1, Type::String, "", Label::Optional),
-                field("value", 2, Type::Bytes, "", Label::Optional),
-            ],
+            name: Some(message.to_owned()),
+            field: fields
+                .map(|((name, kind), number)| field(name, number, *kind, "", Label::Optional))
+                .collect(),
             ..DescriptorProto::default()
         }],
         ..FileDescriptorProto::default()

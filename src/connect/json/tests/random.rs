@@ -6,9 +6,10 @@ use proptest::{
     prelude::{Strategy, any},
     prop_oneof,
     sample::{Index, select},
-    strategy::{BoxedStrategy, Just},
+    strategy::{BoxedStrategy, Just, Union},
 };
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+use prost::Message;
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 
 /// How deep a type that contains itself is filled.
 const DEPTH: usize = 2;
@@ -26,7 +27,7 @@ const ODD_STRINGS: [&str; 9] = [
 ];
 
 /// Fragments that bend JSON where it matters.
-const FRAGMENTS: [&str; 31] = [
+const FRAGMENTS: [&str; 33] = [
     "null",
     "true",
     "0",
@@ -57,11 +58,13 @@ const FRAGMENTS: [&str; 31] = [
     "[]",
     "{\"x\":1},",
     "\"x\":[{}],",
+    "\"@type\":\"a/test.Holder\",",
+    "\"value\":{},",
     " ",
 ];
 
 /// Values that some field might take in its own way.
-const VALUES: [&str; 38] = [
+const VALUES: [&str; 41] = [
     "null",
     "true",
     "false",
@@ -100,6 +103,9 @@ const VALUES: [&str; 38] = [
     "[]",
     "{}",
     "[null]",
+    "{\"a\":null}",
+    "{\"1\":\"1\",\"2\":2}",
+    "{\"true\":true,\"@type\":\"a/google.protobuf.Duration\",\"value\":\"1s\"}",
 ];
 
 /// One change of a text.
@@ -208,12 +214,22 @@ fn message_to(descriptor: &MessageDescriptor, depth: usize) -> BoxedStrategy<Dyn
 
 /// Whether the field's type is the message that it is in.
 fn is_own(field: &FieldDescriptor) -> bool {
-    matches!(field.kind(), Kind::Message(inner) if inner == *field.parent_message())
+    let Kind::Message(inner) = field.kind() else { return false };
+    let inner = if field.is_map() { inner.map_entry_value_field().kind() } else { Kind::Message(inner) };
+    matches!(inner, Kind::Message(inner)
+        if inner == *field.parent_message() || inner.full_name() == "google.protobuf.Any")
 }
 
 fn value(field: &FieldDescriptor, depth: usize) -> BoxedStrategy<Value> {
-    let depth = if is_own(field) { depth - 1 } else { depth };
+    let depth = if is_own(field) { depth.saturating_sub(1) } else { depth };
     let one = one(&field.kind(), depth);
+    if let (true, Kind::Message(entry)) = (field.is_map(), field.kind()) {
+        let (key, value) = (entry.map_entry_key_field(), entry.map_entry_value_field());
+        // A key of its own for each entry, for the order of a map's entries is nobody's.
+        return (self::one(&key.kind(), 0), self::value(&value, depth))
+            .prop_map(|(key, value)| Value::Map([(map_key(key), value)].into()))
+            .boxed();
+    }
     if field.is_list() { vec(one, 0..4).prop_map(Value::List).boxed() } else { one }
 }
 
@@ -254,9 +270,42 @@ fn one(kind: &Kind, depth: usize) -> BoxedStrategy<Value> {
         Kind::Message(descriptor) => match descriptor.full_name() {
             "google.protobuf.Duration" => time(descriptor, duration().boxed()),
             "google.protobuf.Timestamp" => time(descriptor, timestamp().boxed()),
+            "google.protobuf.Any" => any_message(descriptor, depth),
             _ => message_to(descriptor, depth).prop_map(Value::Message).boxed(),
         },
     }
+}
+
+fn map_key(key: Value) -> MapKey {
+    match key {
+        Value::Bool(key) => MapKey::Bool(key),
+        Value::I32(key) => MapKey::I32(key),
+        Value::I64(key) => MapKey::I64(key),
+        Value::U32(key) => MapKey::U32(key),
+        Value::U64(key) => MapKey::U64(key),
+        Value::String(key) => MapKey::String(key),
+        other => panic!("{other:?} as a key"),
+    }
+}
+
+/// Something of the pool; at the end of its depth nothing that holds an `Any` again.
+fn any_message(descriptor: &MessageDescriptor, depth: usize) -> BoxedStrategy<Value> {
+    let names: &'static [&'static str] = match depth {
+        0 => &["google.protobuf.Duration", "google.protobuf.Timestamp"],
+        _ => &["google.protobuf.Duration", "google.protobuf.Any", "test.Everything", "test.Holder"],
+    };
+    let held = names.iter().map(|name| {
+        let inner = descriptor.parent_pool().get_message_by_name(name).unwrap();
+        let any = descriptor.clone();
+        one(&Kind::Message(inner), depth.saturating_sub(1)).prop_map(move |content| {
+            let mut any = DynamicMessage::new(any.clone());
+            any.set_field_by_number(1, Value::String(format!("type.googleapis.com/{name}")));
+            let content = content.as_message().unwrap().encode_to_vec();
+            any.set_field_by_number(2, Value::Bytes(content.into()));
+            Value::Message(any)
+        })
+    });
+    Union::new(held).boxed()
 }
 
 fn nanos() -> impl Strategy<Value = i32> {

@@ -194,14 +194,14 @@ fn nesting_bombs_are_refused() {
 #[test]
 fn kinds_without_a_json_form_say_so() {
     for text in [
-        r#"{"map":{"a":"b"}}"#,
-        r#"{"map":[{}]}"#,
-        r#"{"any":{"@type":"x"}}"#,
-        r#"{"any":"x"}"#,
-        r#"{"list":[{}]}"#,
-        r#"{"odd":{"any":{}}}"#,
+        r#"{"text":"a"}"#,
+        r#"{"text":{}}"#,
+        r#"{"texts":["a"]}"#,
+        r#"{"odd":{"text":""}}"#,
+        r#"{"any":{"@type":"x/google.protobuf.StringValue","value":"a"}}"#,
+        r#"{"any":{"@type":"x/google.protobuf.StringValue","value":{}}}"#,
     ] {
         assert_eq!(Case::odd().problem(text), ReadProblem::Unsupported, "{text}");
     }
-    assert_eq!(Case::odd().meaning(r#"{"map":null,"any":null,"odd":{}}"#), r#"{"odd":{}}"#);
+    assert_eq!(Case::odd().meaning(r#"{"text":null,"any":null,"odd":{}}"#), r#"{"odd":{}}"#);
 }

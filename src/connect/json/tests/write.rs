@@ -103,7 +103,9 @@ fn what_cannot_be_written_says_why_and_where() {
         let error = case.write(wire).unwrap_err();
         assert_eq!((error.problem, error.path.as_str()), (problem, path), "{wire:x?}");
     }
-    for (wire, path) in [(&b"\x0a\x00"[..], "map"), (b"\x12\x00", "any"), (b"\x22\x02\x1a\x00", "odd.list")] {
+    for (wire, path) in
+        [(&b"\x0a\x00"[..], "text"), (b"\x12\x00", "texts"), (b"\x1a\x02\x0a\x00", "odd.text")]
+    {
         let error = Case::odd().write(wire).unwrap_err();
         assert_eq!((error.problem, error.path.as_str()), (Unsupported, path));
     }
