@@ -36,6 +36,7 @@ mod signal;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod unread;
 
 pub use config::{Config, Invalid, Shutdown};
 pub use connections::{Closed, Connections};

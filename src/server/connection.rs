@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{Extensions, Request, Response};
+use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -20,6 +20,7 @@ use tower::{Service, ServiceExt as _};
 use super::{
     Closed, Config, Shared, Transport,
     activity::{Activity, Counted, InFlight},
+    unread::{self, Rest},
 };
 use crate::call::Peer;
 
@@ -108,9 +109,11 @@ where
         Err(_) => return Closed::Silent,
     };
     extensions.insert(Peer(peer));
-    let requests = activity.clone();
-    let service =
-        service_fn(move |request| answer(service.clone(), request, extensions.clone(), requests.begin()));
+    let (requests, tasks) = (activity.clone(), shared.tasks.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().extend(extensions.clone());
+        answer(service.clone(), request, requests.begin(), tasks.clone())
+    });
     let connection = shared.builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let reason = tokio::select! {
@@ -152,19 +155,31 @@ async fn grace_over<T>(reason: Closed, shared: &Shared<T>) {
     }
 }
 
-/// One request of the connection: it knows where it came from and is counted until its answer has ended.
+/// One request of the connection, counted until its answer has ended.
 async fn answer<S>(
     service: S,
-    mut request: Request<Incoming>,
-    extensions: Extensions,
+    request: Request<Incoming>,
     in_flight: InFlight,
+    tasks: TaskTracker,
 ) -> Result<Response<Counted>, Infallible>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
-    request.extensions_mut().extend(extensions);
-    let response = service.oneshot(request.map(Body::new)).await?;
-    Ok(response.map(|body| Counted::new(body, in_flight)))
+    let counted = |body| Counted::new(body, in_flight);
+    if request.version() == Version::HTTP_2 {
+        return Ok(service.oneshot(request.map(Body::new)).await?.map(counted));
+    }
+    let (head, body) = request.into_parts();
+    let (body, unread) = unread::lend(body, &head.headers);
+    let mut response = service.oneshot(Request::from_parts(head, Body::new(body))).await?;
+    match unread.rest() {
+        None => {}
+        Some(Rest::Short(body)) => drop(tasks.spawn(unread::discard(body))),
+        Some(Rest::TooLong) => {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    Ok(response.map(counted))
 }
 
 /// The server drains, and the connection is not one whose first request is on its way.

@@ -34,6 +34,7 @@ mod draining;
 mod floods;
 mod settings;
 mod timeouts;
+mod unread;
 
 /// No test waits longer for its event; a busy machine is given time.
 const PATIENCE: Duration = Duration::from_secs(30);
