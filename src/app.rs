@@ -146,6 +146,7 @@ impl App {
             deadline: config.deadline,
             identities: Identities::new(keys),
             reflect: Reflect::new(config.reflection, drain.clone())?,
+            explains: true,
         };
         // Outermost: a preflight has no key and is no call.
         let routes = option_layer(cors).layer(Routes::new(wire.around(front), health.service()));

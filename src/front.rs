@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header::ALLOW, request::Parts};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -19,23 +19,29 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::{
-    call::{Call, Context, Deadline, Handle, Identity, Place},
-    connect::{json::unknown_fields, metadata::AllowList},
+    call::{Call, Context, Deadline, Handle, Identity, Place, Reply},
+    connect::metadata::AllowList,
     error::{Error, Reason},
     rpc::MethodSpec,
     telemetry::Metrics,
 };
 
 pub mod catch;
+mod connect;
 pub mod cors;
 pub mod deadline;
 pub mod grpc;
+mod gzip;
 pub mod identify;
+mod message;
+mod paging;
 pub mod protocol;
+mod query;
 pub mod reflect;
 pub mod render;
 pub mod shed;
 pub mod trace;
+mod web;
 
 pub use deadline::Deadlines;
 pub use identify::Identify;
@@ -44,6 +50,9 @@ pub use reflect::Reflect;
 pub use render::Render;
 pub use shed::Shed;
 pub use trace::Trace;
+
+use message::{Message, unknown_field};
+use protocol::Codec;
 
 /// The crate's one body type.
 pub type Body = tonic::body::Body;
@@ -55,6 +64,9 @@ const DEFAULT_MAX_REQUEST: usize = 64 << 10;
 
 /// 64 KiB take less over a modem; who takes longer holds a place in vain.
 const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The path of the upstream's own base URL, so that a client changes the host alone.
+const DEFAULT_PREFIX: &str = "/api";
 
 /// Response metadata: the request's id, as audit log and traces have it.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -74,6 +86,9 @@ pub struct Config {
     pub read_timeout: Duration,
     /// What becomes of fields that the schema does not know.
     pub unknown_fields: Unknown,
+    /// What may stand before `/gitpod.v1.PrebuildService/...`, besides nothing: the path of the base URL that a client
+    /// is set up with.
+    pub path_prefixes: Vec<String>,
 }
 
 /// What becomes of request fields that the schema does not know. They never reach upstream: no rule has seen them.
@@ -109,6 +124,7 @@ impl Default for Config {
             max_bytes: DEFAULT_MAX_REQUEST,
             read_timeout: DEFAULT_READ_TIMEOUT,
             unknown_fields: Unknown::default(),
+            path_prefixes: vec![DEFAULT_PREFIX.to_owned()],
         }
     }
 }
@@ -129,25 +145,23 @@ impl<H: Handle> Front<H> {
     async fn serve(self, request: HttpRequest) -> Result<HttpResponse, Error> {
         let (mut head, body) = request.into_parts();
         let protocol = take::<Protocol>(&mut head)?;
-        if protocol == Protocol::Unknown {
-            return Err(Error::refuse(Reason::UnsupportedProtocol));
-        }
-        let method = *self
-            .settings
-            .methods
-            .get(head.uri.path())
-            .ok_or_else(|| Error::refuse(Reason::UnknownMethod))?;
+        let method = self.settings.route(&head)?;
         context(&head)?.set_method(method);
         let Config { max_bytes, read_timeout, .. } = self.settings.config;
-        let wire = timeout(read_timeout, grpc::read(&head.headers, body, max_bytes))
+        let message = timeout(read_timeout, read(protocol, &head, body, max_bytes))
             .await
             .unwrap_or_else(|_| Err(Error::refuse(Reason::SlowRequest)))?;
-        let call = self.open(method, &wire, &mut head)?;
-        let dropped = dropped_fields(&call.unknown);
+        let message = Message::read(method, message.codec, message.bytes)?;
+        let message = match protocol {
+            Protocol::Connect(_) => message.with_page(method, &head)?,
+            Protocol::Grpc(_) | Protocol::GrpcWeb(..) | Protocol::Unknown => message,
+        };
+        let dropped = dropped_fields(&message.unknown);
+        let call = self.open(method, message, &mut head)?;
         // The call learns that its caller is gone when this future is dropped.
         let _gone = call.gone.clone().drop_guard();
         let result = self.handle.handle(call).await;
-        let mut result = result.map(|reply| grpc::write(&head.headers, reply));
+        let mut result = result.and_then(|reply| write(protocol, &head.headers, reply));
         if let Some(paths) = dropped {
             let headers = match &mut result {
                 Ok(response) => response.headers_mut(),
@@ -159,18 +173,19 @@ impl<H: Handle> Front<H> {
     }
 
     /// The call that a message and its headers make.
-    fn open(&self, method: &'static MethodSpec, wire: &Bytes, head: &mut Parts) -> Result<Call, Error> {
-        let malformed = || Error::refuse(Reason::MalformedMessage);
-        let input = method.input().ok_or_else(|| Error::refuse(Reason::Internal))?;
-        let unknown =
-            unknown_fields((method.schema)(), input, wire).map_err(|error| malformed().with_source(error))?;
+    fn open(&self, method: &'static MethodSpec, message: Message, head: &mut Parts) -> Result<Call, Error> {
+        let Message { wire, unknown } = message;
         if !unknown.is_empty() {
             self.settings.metrics.request_fields_unknown(method, unknown.len());
-            if self.settings.config.unknown_fields == Unknown::Reject {
+            // A message that has no fields asks for nothing: SDKs before 1.0 say so by `empty: true`.
+            let has_fields = method.input().is_some_and(|input| !input.fields.is_empty());
+            if has_fields && self.settings.config.unknown_fields == Unknown::Reject {
                 return Err(unknown_field(&unknown));
             }
         }
-        let (request, facts) = method.decode(wire).map_err(|error| malformed().with_source(error))?;
+        let (request, facts) = method
+            .decode(&wire)
+            .map_err(|error| Error::refuse(Reason::MalformedMessage).with_source(error))?;
         Ok(Call {
             method,
             context: context(head)?.clone(),
@@ -179,10 +194,64 @@ impl<H: Handle> Front<H> {
             request,
             deadline: take::<Deadline>(head)?,
             metadata: self.settings.request_metadata.filter(&head.headers),
-            unknown,
+            unknown: unknown.into_iter().map(|field| field.place).collect(),
             gone: CancellationToken::new(),
             place: head.extensions.remove::<Place>(),
         })
+    }
+}
+
+impl Settings {
+    /// The method that a request is for.
+    fn route(&self, head: &Parts) -> Result<&'static MethodSpec, Error> {
+        let path = head.uri.path();
+        let prefixed = || {
+            let prefixes = self.config.path_prefixes.iter();
+            prefixes
+                .filter_map(|prefix| path.strip_prefix(prefix.as_str()))
+                .find_map(|path| self.methods.get(path))
+        };
+        let method =
+            *self.methods.get(path).or_else(prefixed).ok_or_else(|| Error::refuse(Reason::UnknownMethod))?;
+        match head.method {
+            Method::POST => Ok(method),
+            Method::GET if method.no_side_effects => Ok(method),
+            _ => {
+                let mut error = Error::refuse(Reason::MethodNotAllowed);
+                let allowed = if method.no_side_effects { "GET, POST" } else { "POST" };
+                error.metadata.insert(ALLOW, HeaderValue::from_static(allowed));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A request message in the caller's codec.
+struct Encoded {
+    codec: Codec,
+    bytes: Bytes,
+}
+
+/// Reads the one message of a unary call, inflated.
+async fn read(protocol: Protocol, head: &Parts, body: Body, limit: usize) -> Result<Encoded, Error> {
+    let (codec, bytes) = match protocol {
+        Protocol::Grpc(codec) => (codec, grpc::read(&head.headers, body, limit).await?),
+        Protocol::GrpcWeb(codec, framing) => {
+            let body = web::undress(body, framing, limit).await?;
+            (codec, grpc::read(&head.headers, body, limit).await?)
+        }
+        Protocol::Connect(codec) => (codec, connect::read(head, body, limit).await?),
+        Protocol::Unknown => return Err(Error::refuse(Reason::UnsupportedProtocol)),
+    };
+    Ok(Encoded { codec, bytes })
+}
+
+/// The response of a call that went well. What gRPC-Web has of its own is added where errors are, too.
+fn write(protocol: Protocol, request: &HeaderMap, reply: Reply) -> Result<HttpResponse, Error> {
+    match protocol {
+        Protocol::Grpc(codec) | Protocol::GrpcWeb(codec, _) => Ok(grpc::write(request, codec, reply)),
+        Protocol::Connect(codec) => Ok(connect::write(request, codec, reply)),
+        Protocol::Unknown => Err(Error::refuse(Reason::Internal)),
     }
 }
 
@@ -209,23 +278,8 @@ fn context(head: &Parts) -> Result<&Context, Error> {
     head.extensions.get::<Context>().ok_or_else(|| Error::refuse(Reason::Internal))
 }
 
-fn unknown_field(paths: &[String]) -> Error {
-    use tonic_types::pb::{BadRequest, bad_request::FieldViolation};
-    let field_violations = paths
-        .iter()
-        .map(|path| FieldViolation {
-            field: path.clone(),
-            description: "is not a field of this request".to_owned(),
-            reason: Reason::UnknownField.as_str().to_owned(),
-            ..FieldViolation::default()
-        })
-        .collect();
-    Error::refuse(Reason::UnknownField)
-        .with_rule("requests.unknown_fields")
-        .with_detail(&BadRequest { field_violations })
-}
-
 /// Paths are made of field names and numbers only, so they always are a header value.
-fn dropped_fields(paths: &[String]) -> Option<HeaderValue> {
+fn dropped_fields(unknown: &[message::Unknown]) -> Option<HeaderValue> {
+    let paths: Vec<_> = unknown.iter().map(|field| field.path.as_str()).collect();
     if paths.is_empty() { None } else { HeaderValue::try_from(paths.join(", ")).ok() }
 }

@@ -55,6 +55,8 @@ pub struct Wire {
     pub deadline: deadline::Config,
     pub identities: Identities,
     pub reflect: Reflect,
+    /// Whether refusals carry the gateway's `ErrorInfo`. They do, but under a conformance suite that counts details.
+    pub explains: bool,
 }
 
 impl Gateway {
@@ -95,7 +97,7 @@ impl Wire {
     {
         ServiceBuilder::new()
             // Outermost: tells the protocol, gives the request its id, and turns every error below into bytes.
-            .layer(Render(self.log))
+            .layer(Render { log: self.log, explains: self.explains })
             // Sees every call and every refusal with its typed error, before it is bytes.
             .layer(stage(Trace(self.metrics.clone())))
             // A panic below is an answer, not a reset connection.

@@ -18,7 +18,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tower::Service;
 
 use super::health::Board;
-use crate::front::{Body, HttpRequest, HttpResponse};
+use crate::front::{Body, HttpRequest, HttpResponse, Protocol, protocol::Codec};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -59,7 +59,10 @@ where
     }
 
     fn call(&mut self, request: HttpRequest) -> Self::Future {
+        // In another protocol it is an unknown method there: a 200 must not look like health.
+        let is_grpc = Protocol::of(&request) == Protocol::Grpc(Codec::Proto);
         match request.uri().path() {
+            _ if !is_grpc => Box::pin(self.gateway.call(request)),
             CHECK => Box::pin(check(self.health.call(request))),
             WATCH => match Arc::clone(&self.watches).try_acquire_owned() {
                 Ok(place) => Box::pin(watch(self.health.call(request), place)),

@@ -201,7 +201,7 @@ impl Running<'_> {
         let orgs: String =
             demos.iter().map(|demo| format!("org      {}  key {}\n", demo.org.name, demo.key.key)).collect();
         format!(
-            "gateway  {gateway}  (gRPC, plaintext)\n\
+            "gateway  {gateway}  (gRPC, gRPC-Web and Connect, plaintext)\n\
              admin    http://{admin}/readyz  http://{admin}/metrics\n\
              sandbox  http://{sandbox}/api  (the upstream, in memory)\n\
              audit    {}/audit.jsonl\n\

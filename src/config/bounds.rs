@@ -49,7 +49,19 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if let Some((_, key, problem)) = checks.into_iter().find(|(good, ..)| !good) {
         return Err(ConfigError::new(key, problem));
     }
+    if let Some(index) = requests.path_prefixes.iter().position(|prefix| !is_path_prefix(prefix)) {
+        let key = format_args!("requests.path_prefixes[{index}]");
+        return Err(ConfigError::new(key, "must be a path like `/api`: no slash at its end, no query"));
+    }
     check_rate("limits.requests", limits.requests)
+}
+
+/// What a base URL has behind its host, in the characters that need no escape (RFC 3986, section 3.3).
+fn is_path_prefix(prefix: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    prefix.strip_prefix('/').is_some_and(|path| {
+        path.split('/').all(|segment| !segment.is_empty() && segment.bytes().all(is_plain))
+    })
 }
 
 /// A rate that the buckets can keep.

@@ -1,6 +1,8 @@
 //! Errors on the Connect wire: code names, HTTP statuses and the JSON body
 //! (<https://connectrpc.com/docs/protocol#error-end-stream>).
 
+use std::sync::LazyLock;
+
 use base64::{
     Engine as _,
     alphabet::STANDARD,
@@ -8,10 +10,14 @@ use base64::{
 };
 use http::StatusCode;
 use prost_types::Any;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::error::{Code, TYPE_URL_PREFIX};
+use super::json::to_json;
+use crate::{
+    error::{Code, TYPE_URL_PREFIX},
+    rpc::Schema,
+};
 
 #[cfg(test)]
 mod tests;
@@ -19,8 +25,14 @@ mod tests;
 /// Servers write details without padding; some libraries pad all the same.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// `google.rpc`: the details that are also written for people.
+static DETAILS: LazyLock<Schema> =
+    LazyLock::new(|| Schema::from_descriptors(tonic_types::pb::FILE_DESCRIPTOR_SET));
 
 /// What an error body says. Everything may be missing or of an unknown kind; what cannot be read is left out, and takes
 /// nothing else with it.
@@ -29,6 +41,25 @@ pub struct ErrorBody {
     pub code: Option<Code>,
     pub message: String,
     pub details: Vec<Any>,
+}
+
+/// An error body on its way out.
+#[derive(Serialize)]
+struct Written<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<WrittenDetail<'a>>,
+}
+
+#[derive(Serialize)]
+struct WrittenDetail<'a> {
+    #[serde(rename = "type")]
+    name: &'a str,
+    value: String,
+    /// The same for people; clients read `value`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    debug: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +99,25 @@ pub fn parse(body: &[u8]) -> Option<ErrorBody> {
         message: raw.message.and_then(read).unwrap_or_default(),
         details: details.iter().filter_map(detail).collect(),
     })
+}
+
+/// Writes an error body: `None` for `Ok`, which is no error.
+pub fn write(code: Code, message: &str, details: &[Any]) -> Option<Vec<u8>> {
+    let details = details.iter().map(|any| WrittenDetail {
+        name: full_name(any),
+        value: BASE64.encode(&any.value),
+        debug: debug(any),
+    });
+    serde_json::to_vec(&Written { code: name(code)?, message, details: details.collect() }).ok()
+}
+
+fn full_name(any: &Any) -> &str {
+    any.type_url.rsplit_once('/').map_or(&any.type_url, |(_, name)| name)
+}
+
+fn debug(any: &Any) -> Option<Box<RawValue>> {
+    let json = to_json(&DETAILS, DETAILS.message(full_name(any))?, &any.value).ok()?;
+    RawValue::from_string(String::from_utf8(json).ok()?).ok()
 }
 
 /// `None` for a value of another kind.
@@ -129,9 +179,7 @@ pub fn code_of_status(status: StatusCode) -> Code {
         401 => Code::Unauthenticated,
         403 => Code::PermissionDenied,
         404 => Code::Unimplemented,
-        // The reference client says `unavailable`; a throttle is better told as what it is.
-        429 => Code::ResourceExhausted,
-        502..=504 => Code::Unavailable,
+        429 | 502..=504 => Code::Unavailable,
         _ => Code::Unknown,
     }
 }

@@ -11,15 +11,22 @@ mod tests;
 const RETRY_CONTROL: [&str; 4] = ["retry-after", "retry-after-ms", "ratelimit-retryafter", "x-should-retry"];
 
 /// What belongs to a connection, a protocol or the gateway itself, and so must not be chosen by anybody else.
-const RESERVED: [&str; 18] = [
+const RESERVED: [&str; 28] = [
     "accept",
     "accept-encoding",
+    "age",
+    "allow",
     "authorization",
+    "cache-control",
     "connection",
     "cookie",
+    "etag",
+    "expires",
     "forwarded",
     "host",
     "keep-alive",
+    "last-modified",
+    "location",
     "proxy-authorization",
     "set-cookie",
     "te",
@@ -27,6 +34,9 @@ const RESERVED: [&str; 18] = [
     "transfer-encoding",
     "upgrade",
     "user-agent",
+    "vary",
+    "www-authenticate",
+    "x-dropped-fields",
     "x-request-id",
     "traceparent",
     "tracestate",
@@ -44,7 +54,7 @@ const RESERVED_PREFIXES: [&str; 9] = [
 ];
 
 /// Connect sends trailing metadata of a unary call as headers with this prefix.
-const TRAILER_PREFIX: &str = "trailer-";
+pub const TRAILER_PREFIX: &str = "trailer-";
 
 /// The names that may cross, in one direction.
 #[derive(Clone, Debug, Default)]

@@ -57,7 +57,13 @@ reasons! {
     /// The content type is none that the gateway speaks.
     UnsupportedProtocol = "UNSUPPORTED_PROTOCOL", InvalidArgument, Caller, Never, No,
         "unsupported content type or HTTP method";
-    /// `grpc-encoding` names a compression that the gateway does not know.
+    /// The path is right, but not with this HTTP method.
+    MethodNotAllowed = "METHOD_NOT_ALLOWED", Unimplemented, Caller, Never, No,
+        "HTTP method is not allowed for this RPC";
+    /// `connect-protocol-version` (or `connect` in the query of a GET) names another version than 1.
+    UnsupportedVersion = "UNSUPPORTED_VERSION", InvalidArgument, Caller, Never, No,
+        "unsupported Connect protocol version";
+    /// `grpc-encoding` or `content-encoding` names a compression that the gateway does not know.
     UnsupportedEncoding = "UNSUPPORTED_ENCODING", Unimplemented, Caller, Never, No,
         "unsupported message encoding; identity and gzip are accepted";
     /// The message is larger than the limit, compressed or inflated.
@@ -78,7 +84,7 @@ reasons! {
     /// The request has a field that the schema does not know, and unknown fields are rejected.
     UnknownField = "UNKNOWN_FIELD", InvalidArgument, Caller, Never, No,
         "request has unknown fields";
-    /// `grpc-timeout` is not of the form that the gRPC specification gives.
+    /// `grpc-timeout` or `connect-timeout-ms` is not of the form that its specification gives.
     MalformedTimeout = "MALFORMED_TIMEOUT", InvalidArgument, Caller, Never, No,
         "malformed timeout";
     /// A rule of the API itself is broken; it is always enforced.

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{HttpRequest, HttpResponse};
+use super::{HttpRequest, HttpResponse, Protocol};
 use crate::{
     call::{Context, Deadline, Recorder},
     error::{Error, Reason, Retry, Sent},
@@ -17,13 +17,14 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// Below the 60 s after which the official SDKs give up by themselves.
 const DEFAULT: Duration = Duration::from_secs(30);
 /// No call of this API takes minutes; whoever asks for more holds a place in vain.
 const MAX: Duration = Duration::from_secs(300);
 /// gRPC allows at most eight digits.
-const MAX_DIGITS: usize = 8;
+const MAX_GRPC_DIGITS: usize = 8;
+/// Connect allows at most ten.
+const MAX_CONNECT_DIGITS: usize = 10;
 
 /// `[deadline]`
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -43,9 +44,9 @@ pub struct Config {
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines(pub Config);
 
-/// `grpc-timeout` is not of the form that the specification gives it.
+/// The timeout is not of the form that the protocol's specification gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed grpc-timeout")]
+#[error("malformed timeout")]
 pub struct MalformedTimeout;
 
 impl Default for Config {
@@ -58,23 +59,26 @@ impl Config {
     /// How long the caller waits.
     ///
     /// # Errors
-    /// A malformed or repeated `grpc-timeout`: it is never taken for "no deadline".
-    pub fn timeout(self, headers: &HeaderMap) -> Result<Duration, MalformedTimeout> {
-        let mut values = headers.get_all(GRPC_TIMEOUT).iter();
+    /// A malformed or repeated timeout: it is never taken for "no deadline".
+    pub fn timeout(self, protocol: Protocol, headers: &HeaderMap) -> Result<Duration, MalformedTimeout> {
+        let mut values = headers.get_all(protocol.timeout_header()).iter();
         let Some(value) = values.next() else { return Ok(self.default.min(self.max)) };
         if values.next().is_some() {
             return Err(MalformedTimeout);
         }
-        parse(value.to_str().unwrap_or_default()).map(|timeout| timeout.min(self.max))
+        let value = value.to_str().unwrap_or_default();
+        let timeout = match protocol {
+            Protocol::Grpc(_) | Protocol::GrpcWeb(..) | Protocol::Unknown => grpc(value),
+            Protocol::Connect(_) => digits(value, MAX_CONNECT_DIGITS).map(Duration::from_millis),
+        };
+        timeout.map(|timeout| timeout.min(self.max))
     }
 }
 
 /// `TimeoutValue TimeoutUnit`, at most eight digits and one of `HMSmun` (gRPC over HTTP/2, "Timeout").
-fn parse(value: &str) -> Result<Duration, MalformedTimeout> {
-    let (digits, unit) = value.split_at_checked(value.len().saturating_sub(1)).ok_or(MalformedTimeout)?;
-    let well_formed =
-        (1..=MAX_DIGITS).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit());
-    let number: u64 = well_formed.then(|| digits.parse().ok()).flatten().ok_or(MalformedTimeout)?;
+fn grpc(value: &str) -> Result<Duration, MalformedTimeout> {
+    let (value, unit) = value.split_at_checked(value.len().saturating_sub(1)).ok_or(MalformedTimeout)?;
+    let number = digits(value, MAX_GRPC_DIGITS)?;
     match unit {
         "H" => Ok(Duration::from_secs(number * 3600)),
         "M" => Ok(Duration::from_secs(number * 60)),
@@ -86,6 +90,12 @@ fn parse(value: &str) -> Result<Duration, MalformedTimeout> {
     }
 }
 
+/// One to so many digits, and nothing else.
+fn digits(value: &str, most: usize) -> Result<u64, MalformedTimeout> {
+    let well_formed = (1..=most).contains(&value.len()) && value.bytes().all(|digit| digit.is_ascii_digit());
+    well_formed.then(|| value.parse().ok()).flatten().ok_or(MalformedTimeout)
+}
+
 impl Stage<HttpRequest> for Deadlines {
     type Passes = HttpRequest;
     type Response = HttpResponse;
@@ -95,7 +105,12 @@ impl Stage<HttpRequest> for Deadlines {
         mut request: HttpRequest,
         next: S,
     ) -> Result<HttpResponse, Error> {
-        let timeout = self.0.timeout(request.headers())?;
+        let protocol = request.extensions().get::<Protocol>().copied().unwrap_or(Protocol::Unknown);
+        let timeout = self.0.timeout(protocol, request.headers())?;
+        // An expired call is not begun.
+        if timeout.is_zero() {
+            return Err(Error::refuse(Reason::DeadlineExceeded));
+        }
         let deadline = Instant::now() + timeout;
         request.extensions_mut().insert(Deadline::at(deadline));
         let context = request.extensions().get::<Context>().cloned();

@@ -4,7 +4,10 @@
 //! tonic reads and writes the frames; what it makes of broken ones is told apart here, because its texts and some of
 //! its codes are not the ones that callers should see.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    error::Error as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use futures_util::{StreamExt as _, stream};
@@ -16,10 +19,13 @@ use tonic::{
         Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBody, EncodeBuf, Encoder,
         SingleMessageCompressionOverride,
     },
-    metadata::GRPC_CONTENT_TYPE,
 };
 
-use super::{Body, HttpResponse};
+use super::{
+    Body, HttpResponse, Protocol,
+    gzip::{GZIP, IDENTITY},
+    protocol::Codec as Encoding,
+};
 use crate::{
     call::Reply,
     connect::metadata::append,
@@ -31,8 +37,6 @@ mod tests;
 
 const ENCODING: &str = "grpc-encoding";
 pub(super) const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
-const GZIP: &str = "gzip";
-const IDENTITY: &str = "identity";
 /// Of a frame: a flag and four bytes of length.
 const HEADER: usize = 5;
 
@@ -126,12 +130,13 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
 }
 
 /// The response of a call that went well. It is compressed if the request was: who sends plainly, reads plainly.
-pub(super) fn write(request: &HeaderMap, reply: Reply) -> HttpResponse {
-    let Reply { wire, metadata, trailers, .. } = reply;
+pub(super) fn write(request: &HeaderMap, codec: Encoding, reply: Reply) -> HttpResponse {
+    let message = codec.payload(&reply);
+    let Reply { metadata, trailers, .. } = reply;
     let compression = replies_gzip(request).then_some(CompressionEncoding::Gzip);
     let frames = EncodeBody::new_server(
         Raw,
-        stream::iter([Ok(wire)]),
+        stream::iter([Ok(message)]),
         compression,
         SingleMessageCompressionOverride::default(),
         None,
@@ -149,7 +154,7 @@ pub(super) fn write(request: &HeaderMap, reply: Reply) -> HttpResponse {
     let mut response = HttpResponse::new(body);
     let headers = response.headers_mut();
     append(headers, metadata);
-    headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(Protocol::Grpc(codec).content_type()));
     if compression.is_some() {
         headers.insert(ENCODING, HeaderValue::from_static(GZIP));
     }
@@ -178,10 +183,12 @@ fn replies_gzip(request: &HeaderMap) -> bool {
         && request.get_all(ACCEPT_ENCODING).iter().any(accepts)
 }
 
-/// tonic says `OUT_OF_RANGE` of a frame above the limit and `RESOURCE_EXHAUSTED` of one that inflates above it; a
-/// request that the caller broke off comes as another code than a malformed frame, but nobody is left to read it.
+/// tonic says `OUT_OF_RANGE` of a frame above the limit and `RESOURCE_EXHAUSTED` of one that inflates above it. What
+/// hyper says is about the connection: the caller broke the request off.
 fn broken(status: Status) -> Error {
+    let is_cut = status.source().is_some_and(|source| source.is::<hyper::Error>());
     let reason = match status.code() {
+        _ if is_cut => Reason::CallerGone,
         Code::OutOfRange | Code::ResourceExhausted => Reason::MessageTooLarge,
         _ => Reason::MalformedFrame,
     };

@@ -20,7 +20,7 @@ use tonic::{Code, Status};
 use tonic_reflection::server::Builder;
 use tower::{ServiceExt as _, util::BoxCloneSyncService};
 
-use super::{Body, HttpRequest, HttpResponse, Protocol};
+use super::{Body, HttpRequest, HttpResponse, Protocol, protocol::Codec};
 use crate::{
     call::{Context, Deadline, Place},
     error::{Error, Reason},
@@ -96,7 +96,7 @@ impl Stage<HttpRequest> for Reflect {
         request: HttpRequest,
         next: S,
     ) -> Result<HttpResponse, Error> {
-        let is_grpc = matches!(request.extensions().get::<Protocol>(), Some(Protocol::Grpc));
+        let is_grpc = matches!(request.extensions().get::<Protocol>(), Some(Protocol::Grpc(Codec::Proto)));
         match (&self.0, request.uri().path()) {
             (Some(reflection), V1) if is_grpc => reflection.answer(reflection.v1.clone(), request).await,
             (Some(reflection), V1ALPHA) if is_grpc => {

@@ -5,45 +5,51 @@
 use std::{
     convert::Infallible,
     task::{self, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use prost::Message as _;
 use tonic::{Status, metadata::MetadataMap};
 use tonic_types::pb;
 use tower::{Layer, Service};
 
-use super::{Body, HttpRequest, HttpResponse, Protocol, REQUEST_ID, grpc};
+use super::{Body, HttpRequest, HttpResponse, Protocol, REQUEST_ID, connect, grpc, protocol::Codec, web};
 use crate::{
     audit,
     call::{Context, Peer, Recorder, RequestId},
-    error::{DOMAIN, Detail as _, Error, Reason, Retry},
+    connect::error as body,
+    error::{Error, Reason},
     stack::Next,
 };
 
+mod details;
+mod retry;
 #[cfg(test)]
 mod tests;
 
-const RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
-const RETRY_AFTER: HeaderName = HeaderName::from_static("retry-after");
-
-/// The pushback is a signed 32-bit number (gRFC A6). A client that cannot read it would give up.
-const MAX_WAIT: Duration = Duration::from_millis(i32::MAX as u64);
+use details::details;
 
 /// Bytes of details that others than the gateway gave, as gRPC's headers allow: clients take 8 KiB by default, and one
 /// that gets more loses the code and the retry mark as well. What does not fit is left out whole.
-const MAX_DETAILS: usize = 4 << 10;
+const MAX_HEADER_DETAILS: usize = 4 << 10;
+
+/// What a POST may carry, for who sent something else.
+const ACCEPT_POST: &str = "application/grpc, application/grpc-web, application/json, application/proto";
 
 /// The layer.
 #[derive(Clone, Debug)]
-pub struct Render(pub audit::Log);
+pub struct Render {
+    pub log: audit::Log,
+    /// Whether the gateway's own refusals carry its `ErrorInfo`.
+    pub explains: bool,
+}
 
 /// The layer with the rest of the wire plane.
 #[derive(Clone, Debug)]
 pub struct Rendered<S> {
-    log: audit::Log,
+    settings: Render,
     inner: S,
 }
 
@@ -51,7 +57,7 @@ impl<S> Layer<S> for Render {
     type Service = Rendered<S>;
 
     fn layer(&self, inner: S) -> Rendered<S> {
-        Rendered { log: self.0.clone(), inner }
+        Rendered { settings: self.clone(), inner }
     }
 }
 
@@ -68,7 +74,7 @@ where
     }
 
     fn call(&mut self, mut request: HttpRequest) -> Self::Future {
-        let Self { log, inner } = self.clone();
+        let Self { settings: Render { log, explains }, inner } = self.clone();
         let protocol = Protocol::of(&request);
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let context = Context::new(RequestId::new(), Instant::now(), peer);
@@ -83,9 +89,12 @@ where
                     if context.claim(Recorder::WirePlane) {
                         log.refused(&context, &error);
                     }
-                    render(protocol, error, context.id())
+                    render(protocol, error, &context, explains)
                 }
             };
+            if let Protocol::GrpcWeb(_, framing) = protocol {
+                response = web::dress(response, protocol, framing).await;
+            }
             // A UUID is always a header value.
             if let Ok(id) = HeaderValue::try_from(context.id().to_string()) {
                 response.headers_mut().insert(REQUEST_ID, id);
@@ -95,79 +104,93 @@ where
     }
 }
 
-fn render(protocol: Protocol, error: Error, id: RequestId) -> HttpResponse {
+fn render(protocol: Protocol, mut error: Error, context: &Context, explains: bool) -> HttpResponse {
+    let id = explains.then(|| context.id());
+    let mut metadata = std::mem::take(&mut *error.metadata);
     match protocol {
-        Protocol::Grpc => grpc_error(error, id),
-        // Whoever speaks no protocol of ours can read a status at best (gRPC over HTTP/2, "Content-Type").
-        Protocol::Unknown => {
-            let mut response = HttpResponse::new(Body::empty());
-            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            response
+        Protocol::Grpc(_) | Protocol::GrpcWeb(..) => {
+            retry::mark_grpc(error.retry, &mut metadata);
+            grpc_error(protocol, error, metadata, id)
         }
+        Protocol::Connect(_) => {
+            retry::mark_connect(&error, context.method(), &mut metadata);
+            connect_error(&error, metadata, id)
+        }
+        Protocol::Unknown => plain_error(&error, metadata),
     }
 }
 
 /// A trailers-only response with `grpc-status-details-bin`.
-fn grpc_error(mut error: Error, id: RequestId) -> HttpResponse {
-    let mut metadata = std::mem::take(&mut *error.metadata);
-    mark_retry(error.retry, &mut metadata);
+fn grpc_error(
+    protocol: Protocol,
+    error: Error,
+    mut metadata: HeaderMap,
+    id: Option<RequestId>,
+) -> HttpResponse {
     if error.reason == Some(Reason::UnsupportedEncoding) {
         metadata.insert(grpc::ACCEPT_ENCODING, grpc::accepted());
     }
+    let room = if matches!(protocol, Protocol::Grpc(_)) { MAX_HEADER_DETAILS } else { usize::MAX };
     let details = pb::Status {
         code: error.code as i32,
         message: error.message.clone().into_owned(),
-        details: details(&error, id),
+        details: details(&error, id, room),
     };
     let details = if details.details.is_empty() { Vec::new() } else { details.encode_to_vec() };
-    Status::with_details_and_metadata(
-        error.code,
-        error.message,
-        details.into(),
-        MetadataMap::from_headers(metadata),
-    )
-    .into_http()
+    let metadata = MetadataMap::from_headers(metadata);
+    let status = Status::with_details_and_metadata(error.code, error.message, details.into(), metadata);
+    let mut response: HttpResponse = status.into_http();
+    let content_type = HeaderValue::from_static(protocol.content_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
 }
 
-/// `ErrorInfo` first, where the gateway speaks; then what the stage or upstream said, as far as it fits; then how long
-/// to wait.
-fn details(error: &Error, id: RequestId) -> Vec<prost_types::Any> {
-    let info = error.reason.map(|reason| {
-        let rule = error.rule.as_deref().map(|rule| ("rule".to_owned(), rule.to_owned()));
-        let metadata = rule.into_iter().chain([("request_id".to_owned(), id.to_string())]).collect();
-        pb::ErrorInfo { reason: reason.as_str().to_owned(), domain: DOMAIN.to_owned(), metadata }.to_any()
-    });
-    let said = error.details.iter().any(pb::RetryInfo::is);
-    let wait = match error.retry {
-        Retry::After(wait) if !said => Some(
-            pb::RetryInfo { retry_delay: prost_types::Duration::try_from(wait.min(MAX_WAIT)).ok() }.to_any(),
-        ),
-        Retry::After(_) | Retry::Unsaid | Retry::Never | Retry::Now => None,
-    };
-    let mut room = MAX_DETAILS;
-    let fits = |any: &&prost_types::Any| {
-        let left = room.checked_sub(any.encoded_len());
-        room = left.unwrap_or(room);
-        left.is_some()
-    };
-    info.into_iter().chain(error.details.iter().filter(fits).cloned()).chain(wait).collect()
+/// A JSON body, whatever the codec of the call.
+fn connect_error(error: &Error, metadata: HeaderMap, id: Option<RequestId>) -> HttpResponse {
+    let details = details(error, id, usize::MAX);
+    let body = body::write(error.code, &error.message, &details).unwrap_or_default();
+    let mut response = HttpResponse::new(Body::new(http_body_util::Full::from(body)));
+    *response.status_mut() = status(error);
+    let headers = response.headers_mut();
+    *headers = metadata;
+    set_http(headers, error, Protocol::Connect(Codec::Json));
+    if error.reason == Some(Reason::UnsupportedEncoding) {
+        headers.insert(header::ACCEPT_ENCODING, connect::accepted());
+    }
+    response
 }
 
-/// `grpc-retry-pushback-ms`: milliseconds, or -1 for "never" (gRFC A6). `retry-after`: whole seconds, rounded up.
-fn mark_retry(retry: Retry, metadata: &mut HeaderMap) {
-    match retry {
-        Retry::Unsaid | Retry::Now => {}
-        Retry::Never => {
-            metadata.insert(RETRY_PUSHBACK, HeaderValue::from_static("-1"));
-        }
-        Retry::After(wait) => {
-            metadata.insert(RETRY_PUSHBACK, HeaderValue::from(millis(wait)));
-            metadata.entry(RETRY_AFTER).or_insert_with(|| HeaderValue::from(millis(wait).div_ceil(1000)));
-        }
+/// Whoever speaks no protocol of ours can read a status at best, and a person the text.
+fn plain_error(error: &Error, metadata: HeaderMap) -> HttpResponse {
+    let text = format!("{}\n", error.message);
+    let mut response = HttpResponse::new(Body::new(http_body_util::Full::from(text)));
+    *response.status_mut() = status(error);
+    let headers = response.headers_mut();
+    *headers = metadata;
+    set_http(headers, error, Protocol::Unknown);
+    if error.reason == Some(Reason::UnsupportedProtocol) {
+        headers.insert("accept-post", HeaderValue::from_static(ACCEPT_POST));
+    }
+    response
+}
+
+/// What an HTTP response says besides its status. Whatever else stood there does not.
+fn set_http(headers: &mut HeaderMap, error: &Error, protocol: Protocol) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(protocol.content_type()));
+    headers.insert(header::CACHE_CONTROL, connect::NO_STORE);
+    if status(error) == StatusCode::UNAUTHORIZED {
+        // RFC 9110, section 15.5.2; RFC 6750, section 3.
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
 }
 
-/// At least one: 0 would mean "at once".
-fn millis(wait: Duration) -> u64 {
-    u64::try_from(wait.min(MAX_WAIT).as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
+/// HTTP has statuses of its own for what is wrong with a request before it is an RPC.
+fn status(error: &Error) -> StatusCode {
+    let of_code = || StatusCode::from_u16(body::http_status(error.code)).ok();
+    match error.reason {
+        Some(Reason::UnknownMethod) => StatusCode::NOT_FOUND,
+        Some(Reason::MethodNotAllowed) => StatusCode::METHOD_NOT_ALLOWED,
+        Some(Reason::UnsupportedProtocol) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        _ => of_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+    }
 }

@@ -35,6 +35,9 @@ pub struct Facts {
     /// `pagination.page_size`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page_size: Option<i32>,
+    /// `pagination.token`: upstream's own and opaque, so no record shows it.
+    #[serde(skip)]
+    pub page_token: Option<String>,
     #[serde(skip_serializing_if = "Filter::is_empty")]
     pub filter: Filter,
     /// The object that the call is about, once it has been looked up.
@@ -149,8 +152,13 @@ fn present(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-fn page_size(pagination: Option<&pb::PaginationRequest>) -> Option<i32> {
-    pagination.map(|page| page.page_size).filter(|size| *size != 0)
+/// The facts of a page.
+fn page(pagination: Option<&pb::PaginationRequest>) -> Facts {
+    Facts {
+        page_size: pagination.map(|page| page.page_size).filter(|size| *size != 0),
+        page_token: pagination.and_then(|page| present(&page.token)),
+        ..Facts::default()
+    }
 }
 
 impl Request for pb::CreatePrebuildRequest {
@@ -179,11 +187,7 @@ impl Request for pb::ListPrebuildsRequest {
             triggers: filter.triggered_by.clone(),
             ..Filter::default()
         });
-        Facts {
-            page_size: page_size(self.pagination.as_ref()),
-            filter: filter.unwrap_or_default(),
-            ..Facts::default()
-        }
+        Facts { filter: filter.unwrap_or_default(), ..page(self.pagination.as_ref()) }
     }
 }
 
@@ -233,11 +237,7 @@ impl Request for pb::ListWarmPoolsRequest {
             classes: filter.environment_class_ids.clone(),
             ..Filter::default()
         });
-        Facts {
-            page_size: page_size(self.pagination.as_ref()),
-            filter: filter.unwrap_or_default(),
-            ..Facts::default()
-        }
+        Facts { filter: filter.unwrap_or_default(), ..page(self.pagination.as_ref()) }
     }
 }
 

@@ -24,6 +24,9 @@ mod tests;
 
 /// Header by which gen-1 SDKs are told whether to try again; the gateway decides that for mutations.
 const SHOULD_RETRY: &str = "x-should-retry";
+const RETRY_AFTER_MS: &str = "retry-after-ms";
+const RETRY_AFTER: &str = "retry-after";
+const RATE_LIMIT_RETRY_AFTER: &str = "ratelimit-retryafter";
 /// A message travels in a header, percent-encoded, and once more in `grpc-status-details-bin`; gRPC clients take 8 KiB
 /// of headers by default, and one that gets more loses the code as well.
 const MAX_MESSAGE: usize = 1024;
@@ -33,6 +36,8 @@ const MAX_MESSAGE: usize = 1024;
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    /// Whether the request bore a credential of the gateway's.
+    pub(super) is_credentialed: bool,
     pub(super) body: Result<Bytes, BodyError>,
 }
 
@@ -68,7 +73,7 @@ enum Invalid {
 
 /// Reads an answer to a call of `method`.
 pub(super) fn read(method: &'static MethodSpec, answer: Answer, allowed: &AllowList) -> Verdict {
-    let Answer { status, headers, body } = answer;
+    let Answer { status, headers, is_credentialed, body } = answer;
     let body = match body {
         Ok(body) => body,
         Err(BodyError::TooLarge) => {
@@ -91,11 +96,15 @@ pub(super) fn read(method: &'static MethodSpec, answer: Answer, allowed: &AllowL
     let said = is_json(&headers).then(|| parse(&body)).flatten();
     let code = said.as_ref().and_then(|said| said.code);
     // Whatever else it says: upstream does not know the org's credential, and the caller's own was fine.
-    if status == StatusCode::UNAUTHORIZED || code == Some(Code::Unauthenticated) {
+    let is_unknown = status == StatusCode::UNAUTHORIZED || code == Some(Code::Unauthenticated);
+    if is_credentialed && is_unknown {
         return fault(UpstreamFault::Status, Error::refuse(Reason::UpstreamCredential));
     }
     let fault = code.is_none().then_some(UpstreamFault::Status);
     let mut error = error(method, status, said.unwrap_or_default());
+    if code.is_none() && status == StatusCode::TOO_MANY_REQUESTS && names_a_wait(&headers) {
+        error.code = Code::ResourceExhausted;
+    }
     *error.metadata = allowed.filter_all(&headers);
     if method.class != Class::Read {
         // Upstream's word on retries never overrides the gateway's (promise P8).
@@ -201,6 +210,11 @@ fn mark_retry(method: &MethodSpec, headers: &HeaderMap, error: &mut Error) {
     };
 }
 
+/// Who says when to come again throttles; a bare 429 is `unavailable`, as Connect has it.
+fn names_a_wait(headers: &HeaderMap) -> bool {
+    [RETRY_AFTER_MS, RETRY_AFTER, RATE_LIMIT_RETRY_AFTER].iter().any(|name| headers.contains_key(*name))
+}
+
 /// `google.rpc.RetryInfo` among the details.
 fn retry_info(error: &Error) -> Option<Duration> {
     let any = error.details.iter().find(|any| pb::RetryInfo::is(any))?;
@@ -211,8 +225,8 @@ fn retry_info(error: &Error) -> Option<Duration> {
 /// `Retry-After-Ms`, `Retry-After` in seconds (RFC 9110, section 10.2.3), or the Terraform provider's header.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    number("retry-after-ms")
+    number(RETRY_AFTER_MS)
         .map(Duration::from_millis)
-        .or_else(|| number("retry-after").map(Duration::from_secs))
-        .or_else(|| number("ratelimit-retryafter").map(Duration::from_secs))
+        .or_else(|| number(RETRY_AFTER).map(Duration::from_secs))
+        .or_else(|| number(RATE_LIMIT_RETRY_AFTER).map(Duration::from_secs))
 }

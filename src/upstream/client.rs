@@ -56,6 +56,18 @@ pub struct Base {
     prefix: String,
 }
 
+/// One request, before it has a credential.
+#[derive(Debug)]
+pub(super) struct Post<'c> {
+    pub(super) method: &'static MethodSpec,
+    /// Whose credential it gets.
+    pub(super) org: &'c OrgId,
+    /// What stands behind the path, `application/x-www-form-urlencoded`; often empty.
+    pub(super) query: String,
+    pub(super) metadata: HeaderMap,
+    pub(super) json: Vec<u8>,
+}
+
 /// The `authorization` value of each org; its Debug shows none.
 #[derive(Clone, Default)]
 pub struct Credentials(Arc<HashMap<OrgId, HeaderValue>>);
@@ -160,11 +172,12 @@ impl Base {
         address == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    fn uri(&self, method: &MethodSpec) -> Result<Uri, http::Error> {
+    fn uri(&self, method: &MethodSpec, query: &str) -> Result<Uri, http::Error> {
+        let mark = if query.is_empty() { "" } else { "?" };
         Uri::builder()
             .scheme(self.scheme.clone())
             .authority(self.authority.clone())
-            .path_and_query(format!("{}{}", self.prefix, method.path))
+            .path_and_query(format!("{}{}{mark}{query}", self.prefix, method.path))
             .build()
     }
 }
@@ -236,14 +249,12 @@ impl Client {
     /// Sends one request through its gate and reads the whole answer, for at most `patience`.
     pub(super) async fn exchange(
         &self,
-        method: &'static MethodSpec,
-        org: &OrgId,
-        metadata: HeaderMap,
-        json: Vec<u8>,
+        post: Post<'_>,
         gate: &Gate,
         patience: Duration,
     ) -> Result<Answer, Failure> {
-        let request = self.request(method, org, metadata, json, gate).map_err(Failure::Request)?;
+        let request = self.request(post, gate).map_err(Failure::Request)?;
+        let is_credentialed = request.headers().contains_key(AUTHORIZATION);
         let answer = async {
             let response = self.http.request(request).await.map_err(|error| Failure::of(error, gate))?;
             let (head, body) = response.into_parts();
@@ -253,7 +264,7 @@ impl Client {
                     true => BodyError::TooLarge,
                     false => BodyError::Broken(error),
                 });
-            Ok(Answer { status: head.status, headers: head.headers, body })
+            Ok(Answer { status: head.status, headers: head.headers, is_credentialed, body })
         };
         tokio::select! {
             answer = tokio::time::timeout(patience, answer) => {
@@ -263,17 +274,11 @@ impl Client {
         }
     }
 
-    fn request(
-        &self,
-        method: &'static MethodSpec,
-        org: &OrgId,
-        metadata: HeaderMap,
-        json: Vec<u8>,
-        gate: &Gate,
-    ) -> Result<Request<Gated>, http::Error> {
+    fn request(&self, post: Post<'_>, gate: &Gate) -> Result<Request<Gated>, http::Error> {
+        let Post { method, org, query, metadata, json } = post;
         let mut request = Request::builder()
             .method(Method::POST)
-            .uri(self.base.uri(method)?)
+            .uri(self.base.uri(method, &query)?)
             .body(Gated::new(json, gate.clone()))?;
         let headers = request.headers_mut();
         // The caller's first: what the gateway says stands.

@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use super::{
     answer::{self, Verdict},
     client::{
-        Client, Failure,
+        Client, Failure, Post,
         gate::{Gate, Shut},
     },
 };
@@ -27,9 +27,12 @@ use crate::{
     },
     error::{Code, Error, Reason, Sent},
     policy::Permitted,
-    rpc::{Class, MethodSpec},
+    rpc::{Class, Facts, MethodSpec},
     telemetry::{self, Metrics, metrics::UpstreamFault},
 };
+
+/// Servers and proxies refuse URLs of more than 8 KiB, and escapes make a token three times as long.
+const MAX_URL_TOKEN: usize = 2 << 10;
 
 /// The leaf of the call plane.
 #[derive(Clone, Debug)]
@@ -50,6 +53,7 @@ pub(super) struct Outgoing<'c> {
     pub(super) org: &'c OrgId,
     /// Canonical protobuf.
     pub(super) request: Bytes,
+    pub(super) query: String,
     pub(super) metadata: HeaderMap,
     /// Lets the request go only while its caller is still there.
     pub(super) gate: Gate,
@@ -81,6 +85,7 @@ impl Upstream {
             method: call.method,
             org: &call.identity.org,
             request: call.request,
+            query: page_query(&call.facts),
             metadata: call.metadata,
             gate: Gate::new(call.deadline, call.gone),
             patience,
@@ -110,7 +115,7 @@ impl Upstream {
     }
 
     async fn attempt(&self, outgoing: Outgoing<'_>) -> (Option<u16>, Verdict) {
-        let Outgoing { method, org, request, metadata, gate, patience } = outgoing;
+        let Outgoing { method, org, request, query, metadata, gate, patience } = outgoing;
         let Some(input) = method.input() else {
             return (None, Verdict::unsent(Error::refuse(Reason::Internal)));
         };
@@ -118,7 +123,7 @@ impl Upstream {
             Ok(json) => json,
             Err(error) => return (None, Verdict::unsent(Error::refuse(Reason::Internal).with_source(error))),
         };
-        match self.0.client.exchange(method, org, metadata, json, &gate, patience).await {
+        match self.0.client.exchange(Post { method, org, query, metadata, json }, &gate, patience).await {
             Ok(answer) => {
                 let status = answer.status.as_u16();
                 (Some(status), answer::read(method, answer, &self.0.response_metadata))
@@ -135,6 +140,19 @@ impl Upstream {
             self.0.metrics.enum_value_unknown(&item.path, &item.name);
         }
     }
+}
+
+/// The page in the URL, where the SDKs of the first generation put it. The body says the same, so that a token which is
+/// too long for a URL stays there alone.
+fn page_query(facts: &Facts) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if let Some(token) = facts.page_token.as_ref().filter(|token| token.len() <= MAX_URL_TOKEN) {
+        query.append_pair("token", token);
+    }
+    if let Some(size) = facts.page_size {
+        query.append_pair("pageSize", &size.to_string());
+    }
+    query.finish()
 }
 
 impl Verdict {

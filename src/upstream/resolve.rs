@@ -65,6 +65,7 @@ impl Resolve {
                 method: lookup.method,
                 org: &call.identity.org,
                 request: (lookup.request)(&call.facts),
+                query: String::new(),
                 metadata: HeaderMap::new(),
                 gate: Gate::new(call.deadline, call.gone.clone()),
                 patience: call.deadline.remaining().unwrap_or_default(),

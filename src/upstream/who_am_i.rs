@@ -16,7 +16,7 @@ use super::{
 use crate::{
     call::{Call, OrgId, Reply},
     connect::json::to_json,
-    error::{Error, Reason},
+    error::{Error, Origin, Reason},
     policy::Permitted,
     proto::gitpod::v1::{GetAuthenticatedIdentityResponse, Principal, Subject},
     rpc::{GET_AUTHENTICATED_IDENTITY, MethodSpec, Seen},
@@ -25,6 +25,9 @@ use crate::{
 
 #[cfg(test)]
 mod tests;
+
+/// What a caller is told where upstream does not say which organization it is.
+const UNKNOWN: &str = "the organization could not be looked up";
 
 /// The stage: takes `GetAuthenticatedIdentity` off the way to upstream.
 #[derive(Clone, Debug)]
@@ -83,14 +86,23 @@ impl WhoAmI {
             org: &call.identity.org,
             request: call.request.clone(),
             // None of the caller's: the answer is kept for others.
+            query: String::new(),
             metadata: HeaderMap::new(),
             gate: Gate::new(call.deadline, call.gone.clone()),
             patience: call.deadline.remaining().unwrap_or_default(),
         };
-        let reply = self.upstream.send(outgoing).await?;
+        let reply = self.upstream.send(outgoing).await.map_err(without_words)?;
         let organization = Organization::read(&reply)?;
         self.organizations.remember(call.identity.org.clone(), organization.clone());
         Ok((organization, reply.drift))
+    }
+}
+
+/// Upstream's words are about the org's credential, and may name whose it is.
+fn without_words(error: Error) -> Error {
+    match error.origin {
+        Origin::Upstream => Error::upstream(error.code, UNKNOWN).with_retry(error.retry),
+        Origin::Caller | Origin::Gateway => error,
     }
 }
 

@@ -88,7 +88,7 @@ async fn unknown_methods_and_services() {
         "/gitpod.v1.IdentityService/GetIDToken",
         "/gitpod.v1.IdentityService",
         "/gitpod.v1.SecretService/ListSecrets",
-        "/api/gitpod.v1.PrebuildService/CreatePrebuild",
+        "/apis/gitpod.v1.PrebuildService/CreatePrebuild",
         "/",
     ];
     for path in paths {
@@ -181,20 +181,38 @@ async fn no_message_and_two() {
 #[tokio::test]
 async fn other_content_types() {
     let mut bench = Bench::start().await;
-    for name in ["application/json", "application/grpcfoo", "application/grpc+thrift", "text/html", ""] {
-        let path = "/gitpod.v1.PrebuildService/CreatePrebuild";
+    let path = "/gitpod.v1.PrebuildService/CreatePrebuild";
+    for name in
+        ["application/grpcfoo", "application/grpc+thrift", "application/connect+proto", "text/html", ""]
+    {
         let request = bench.raw.bare(path).header("authorization", format!("Bearer {ACME_KEY}"));
         let answered = bench.raw.call(request.header("content-type", name), framed(&create())).await;
-        assert_eq!((answered.status.as_u16(), &answered.body[..]), (415, &b""[..]), "{name:?}");
+        assert_eq!(answered.status, 415, "{name:?}");
+        assert!(answered.headers.contains_key("accept-post"), "{name:?}");
     }
     for name in ["application/grpc+proto", "Application/GRPC; charset=utf-8"] {
-        let path = "/gitpod.v1.PrebuildService/CreatePrebuild";
         let request = bench.raw.bare(path).header("authorization", format!("Bearer {ACME_KEY}"));
         bench.refuses(request.header("content-type", name), Bytes::new(), COUNT).await;
     }
-    let get = bench.raw.grpc("GetPrebuild").method("GET");
-    let answered = bench.raw.call(get, Bytes::new()).await;
-    assert_eq!((answered.status.as_u16(), &answered.body[..]), (415, &b""[..]));
+    assert!(bench.upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn other_http_methods() {
+    let mut bench = Bench::start().await;
+    for (rpc, method, status, allow) in [
+        ("GetPrebuild", "GET", 415, None),
+        ("GetPrebuild", "PUT", 405, Some("GET, POST")),
+        ("CreatePrebuild", "GET", 405, Some("POST")),
+        ("CreatePrebuild", "DELETE", 405, Some("POST")),
+        ("CreatePrebuild", "OPTIONS", 405, Some("POST")),
+    ] {
+        let request = bench.raw.grpc(rpc).method(method);
+        let answered = bench.raw.call(request, Bytes::new()).await;
+        assert_eq!(answered.status, status, "{method} {rpc}");
+        let told = answered.headers.get("allow").map(|value| value.to_str().unwrap());
+        assert_eq!(told, allow, "{method} {rpc}");
+    }
     assert!(bench.upstream.seen().is_empty());
 }
 
@@ -321,6 +339,7 @@ async fn a_handler_that_panics() {
         deadline: deadline::Config::default(),
         identities: Identities::new(Keys::new(&keys).unwrap()),
         reflect: front::Reflect::default(),
+        explains: true,
     };
     let methods = PREBUILD_METHODS.iter().copied();
     let front = Front::new(Panics, methods, front::Config::default(), Default::default(), metrics);

@@ -26,6 +26,7 @@ use tonic::{
 
 pub(crate) mod raw;
 mod sandboxed;
+pub(crate) mod spoken;
 mod told;
 pub(crate) mod upstream;
 

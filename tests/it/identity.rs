@@ -139,7 +139,7 @@ async fn the_owner_of_the_credential_is_never_shown() {
 async fn a_failure_is_told_and_not_remembered() {
     let bad = |status, body| Answer::Bytes(json(status, &body));
     let (unavailable, denied) = (
-        value!({"code": "unavailable", "message": "later"}),
+        value!({"code": "unavailable", "message": format!("{OWNER} is throttled")}),
         value!({"code": "unauthenticated", "message": "no such token"}),
     );
     let cases = [
@@ -197,8 +197,8 @@ async fn it_is_held_to_identity_rate_and_message_like_any_other_call() {
         .bare(&format!("/{METHOD}"))
         .header("content-type", "application/grpc")
         .header("authorization", format!("Bearer {ACME_KEY}"));
-    let unknown = raw.call(request, frame(0, &[0x98, 0x06, 1])).await.grpc();
-    assert_eq!(unknown.reason().as_deref(), Some("UNKNOWN_FIELD"));
+    let malformed = raw.call(request, frame(0, &[0x98])).await.grpc();
+    assert_eq!(malformed.reason().as_deref(), Some("MALFORMED_MESSAGE"));
     let mut acme = client(&gateway, ACME_KEY).await;
     let mut refused = None;
     // One passes in a second; a busy machine may take long over a few.

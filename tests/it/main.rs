@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod connect;
+#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod deadlines;
@@ -21,6 +23,8 @@ mod journey;
 mod matrix;
 #[cfg(test)]
 mod pool_race;
+#[cfg(test)]
+mod protocols;
 #[cfg(test)]
 mod reflection;
 #[cfg(test)]

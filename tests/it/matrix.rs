@@ -184,9 +184,9 @@ rows! {
     mutate_429_retry_after: Mutate, text(429, "retry-after: 7\r\n")
         => says(Code::ResourceExhausted, "upstream answered with HTTP status 429").wait(7, "7000");
     read_429_alone: Read, text(429, "")
-        => says(Code::ResourceExhausted, "upstream answered with HTTP status 429");
+        => says(Code::Unavailable, "upstream answered with HTTP status 429");
     mutate_429_alone: Mutate, text(429, "")
-        => says(Code::ResourceExhausted, "upstream answered with HTTP status 429").never();
+        => says(Code::Unavailable, "upstream answered with HTTP status 429").never();
 
     read_401_html: Read, html(401) => credential();
     mutate_401_html: Mutate, html(401) => credential();

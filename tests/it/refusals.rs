@@ -48,7 +48,8 @@ async fn one_of_each(raw: &mut Raw) -> Vec<Refused> {
     let cases = [
         ("unauthenticated", raw.bare(path).header("content-type", "application/grpc"), create.clone()),
         ("unknown method", raw.grpc("StartPrebuild"), create.clone()),
-        ("content type", acme(raw).method("PUT"), create.clone()),
+        ("HTTP method", acme(raw).method("PUT"), create.clone()),
+        ("content type", acme(raw).header("content-type", "text/html"), create.clone()),
         ("malformed frame", acme(raw), frame(7, b"x")),
         ("oversize", acme(raw), large),
         ("malformed timeout", acme(raw).header("grpc-timeout", "soon"), create.clone()),
@@ -62,7 +63,8 @@ async fn one_of_each(raw: &mut Raw) -> Vec<Refused> {
     let told = [
         ("UNAUTHENTICATED", None, None),
         ("UNKNOWN_METHOD", None, Some("acme")),
-        ("UNSUPPORTED_PROTOCOL", None, Some("acme")),
+        ("METHOD_NOT_ALLOWED", None, Some("acme")),
+        ("UNSUPPORTED_PROTOCOL", Some(CREATE), Some("acme")),
         ("MALFORMED_FRAME", Some(CREATE), Some("acme")),
         ("MESSAGE_TOO_LARGE", Some(CREATE), Some("acme")),
         ("MALFORMED_TIMEOUT", None, None),
@@ -218,6 +220,6 @@ async fn every_answer_has_an_id() {
     let gateway = Gateway::start(upstream.address).await;
     let mut raw = Raw::connect(gateway.address).await;
     let answered: Answered = raw.call(raw.bare("/"), Bytes::new()).await;
-    assert_eq!(answered.status, 415);
+    assert_eq!(answered.status, 401);
     assert_eq!(gateway.end().await.stages(&answered.id()), ["reject"]);
 }

@@ -79,7 +79,7 @@ fn a_status_alone_has_a_code() {
         (403, Code::PermissionDenied),
         (404, Code::Unimplemented),
         (418, Code::Unknown),
-        (429, Code::ResourceExhausted),
+        (429, Code::Unavailable),
         (500, Code::Unknown),
         (502, Code::Unavailable),
         (503, Code::Unavailable),

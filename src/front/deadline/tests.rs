@@ -8,19 +8,27 @@ use std::{
 use http::{HeaderMap, HeaderValue};
 use tower::{Service as _, ServiceBuilder, service_fn};
 
-use super::{Config, DEFAULT, Deadlines, GRPC_TIMEOUT, MAX, MalformedTimeout, parse};
+use super::{Config, DEFAULT, Deadlines, MAX, MAX_CONNECT_DIGITS, MalformedTimeout, digits, grpc};
 use crate::{
     call::Deadline,
     error::{Error, Reason},
-    front::{Body, HttpRequest, HttpResponse},
+    front::{
+        Body, HttpRequest, HttpResponse, Protocol,
+        protocol::{Codec, Framing},
+    },
     stack::stage,
 };
 
-fn headers(values: &[&[u8]]) -> HeaderMap {
-    values
-        .iter()
-        .map(|value| (GRPC_TIMEOUT.parse().unwrap(), HeaderValue::from_bytes(value).unwrap()))
-        .collect()
+const GRPC: Protocol = Protocol::Grpc(Codec::Proto);
+const WEB: Protocol = Protocol::GrpcWeb(Codec::Proto, Framing::Text);
+const CONNECT: Protocol = Protocol::Connect(Codec::Json);
+
+fn timeout(protocol: Protocol, values: &[&[u8]]) -> Result<Duration, MalformedTimeout> {
+    let mut headers = HeaderMap::new();
+    for value in values {
+        headers.append(protocol.timeout_header(), HeaderValue::from_bytes(value).unwrap());
+    }
+    Config::default().timeout(protocol, &headers)
 }
 
 #[test]
@@ -38,7 +46,7 @@ fn every_unit_means_what_the_specification_says() {
         ("99999999S", Duration::from_secs(99_999_999)),
         ("99999999H", Duration::from_secs(99_999_999 * 3600)),
     ] {
-        assert_eq!(parse(value), Ok(expected), "{value}");
+        assert_eq!(grpc(value), Ok(expected), "{value}");
     }
 }
 
@@ -74,21 +82,32 @@ fn every_other_form_is_malformed() {
         "infinity",
         "99999999999999999999999999H",
     ] {
-        assert_eq!(parse(value), Err(MalformedTimeout), "{value:?}");
+        assert_eq!(grpc(value), Err(MalformedTimeout), "{value:?}");
     }
 }
 
 #[test]
 fn a_caller_gets_its_own_time_the_default_or_the_maximum() {
-    let config = Config::default();
-    assert_eq!(config.timeout(&headers(&[])), Ok(DEFAULT));
-    assert_eq!(config.timeout(&headers(&[b"1S"])), Ok(Duration::from_secs(1)));
-    assert_eq!(config.timeout(&headers(&[b"300S"])), Ok(MAX));
-    assert_eq!(config.timeout(&headers(&[b"301S"])), Ok(MAX));
-    assert_eq!(config.timeout(&headers(&[b"99999999H"])), Ok(MAX));
-    for malformed in [&[b"\xff1S".as_slice()][..], &[b""], &[b"1S", b"1S"]] {
-        assert_eq!(config.timeout(&headers(malformed)), Err(MalformedTimeout));
+    for protocol in [GRPC, WEB] {
+        assert_eq!(timeout(protocol, &[b"1S"]), Ok(Duration::from_secs(1)));
+        assert_eq!(timeout(protocol, &[b"300S"]), Ok(MAX));
+        assert_eq!(timeout(protocol, &[b"301S"]), Ok(MAX));
+        assert_eq!(timeout(protocol, &[b"99999999H"]), Ok(MAX));
+        for malformed in [&[b"\xff1S".as_slice()][..], &[b""], &[b"1S", b"1S"]] {
+            assert_eq!(timeout(protocol, malformed), Err(MalformedTimeout));
+        }
     }
+    assert_eq!(timeout(CONNECT, &[b"1500"]), Ok(Duration::from_millis(1500)));
+    assert_eq!(timeout(CONNECT, &[b"9999999999"]), Ok(MAX));
+    assert_eq!(timeout(CONNECT, &[b"0"]), Ok(Duration::ZERO));
+    for malformed in [&[b"10000000000".as_slice()][..], &[b""], &[b"1S"], &[b"-1"], &[b"1.5"], &[b"1", b"1"]]
+    {
+        assert_eq!(timeout(CONNECT, malformed), Err(MalformedTimeout));
+    }
+    for protocol in [GRPC, WEB, CONNECT] {
+        assert_eq!(timeout(protocol, &[]), Ok(DEFAULT));
+    }
+    assert_eq!(digits("12345678901", MAX_CONNECT_DIGITS), Err(MalformedTimeout));
 }
 
 #[test]
@@ -111,7 +130,8 @@ async fn run(timeout: &'static str, ends: bool) -> Result<Deadline, Error> {
     let mut stack =
         ServiceBuilder::new().layer(stage(Deadlines(Config::default()))).service(service_fn(inner));
     let mut request = HttpRequest::new(Body::empty());
-    request.headers_mut().insert(GRPC_TIMEOUT, HeaderValue::from_static(timeout));
+    request.extensions_mut().insert(GRPC);
+    request.headers_mut().insert(GRPC.timeout_header(), HeaderValue::from_static(timeout));
     stack.call(request).await.map(|response| *response.extensions().get::<Deadline>().unwrap())
 }
 

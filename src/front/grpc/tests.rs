@@ -10,7 +10,7 @@ use super::{ACCEPT_ENCODING, CONTENT_TYPE, ENCODING, accepted, read, write};
 use crate::{
     call::{Reply, tests::reply},
     error::{Code, Error, Reason},
-    front::Body,
+    front::{Body, protocol::Codec},
 };
 
 const LIMIT: usize = 1024;
@@ -35,7 +35,7 @@ fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
 
 /// The frame that a reply becomes for a caller that compresses.
 async fn gzip_frame(message: Vec<u8>) -> Vec<u8> {
-    let response = write(&gzip(), Reply { wire: message.into(), ..reply() });
+    let response = write(&gzip(), Codec::Proto, Reply { wire: message.into(), ..reply() });
     let frame = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(frame[0], 1);
     frame.to_vec()
@@ -135,7 +135,7 @@ async fn a_reply_is_one_frame_and_its_trailers() {
         trailers: headers(&[("x-trail", "2")]),
         ..reply()
     };
-    let response = write(&HeaderMap::new(), reply);
+    let response = write(&HeaderMap::new(), Codec::Proto, reply);
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");
     assert_eq!(response.headers()["x-lead"], "1");
@@ -155,8 +155,11 @@ async fn all_values_of_a_name_reach_the_caller() {
         map.append(name, HeaderValue::from_static("2"));
         map
     };
-    let response =
-        write(&HeaderMap::new(), Reply { metadata: twice("x-lead"), trailers: twice("x-trail"), ..reply() });
+    let response = write(
+        &HeaderMap::new(),
+        Codec::Proto,
+        Reply { metadata: twice("x-lead"), trailers: twice("x-trail"), ..reply() },
+    );
     assert_eq!(response.headers().get_all("x-lead").iter().collect::<Vec<_>>(), ["1", "2"]);
     let body = response.into_body().collect().await.unwrap();
     assert_eq!(body.trailers().unwrap().get_all("x-trail").iter().collect::<Vec<_>>(), ["1", "2"]);
@@ -171,7 +174,7 @@ async fn only_who_compresses_and_accepts_gets_a_compressed_reply() {
         (headers(&[(ENCODING, "identity"), (ACCEPT_ENCODING, "gzip")]), false),
         (gzip(), true),
     ] {
-        let response = write(&request, Reply { wire: vec![7; 512].into(), ..reply() });
+        let response = write(&request, Codec::Proto, Reply { wire: vec![7; 512].into(), ..reply() });
         assert_eq!(response.headers().contains_key(ENCODING), compressed, "{request:?}");
         let bytes: BytesMut = response.into_body().collect().await.unwrap().to_bytes().into();
         assert_eq!(bytes[0] == 1, compressed);

@@ -1,6 +1,6 @@
 //! Errors as gRPC callers get them: headers, details, retry marks.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
@@ -8,11 +8,33 @@ use http_body::Body as _;
 use prost::Message as _;
 use tonic_types::pb;
 
-use super::{HttpResponse, Protocol, RETRY_AFTER, RETRY_PUSHBACK, RequestId, render};
-use crate::error::{Code, DOMAIN, Detail as _, Error, Reason, Retry};
+use super::{
+    Context, HttpResponse, Protocol, RequestId, render as render_for,
+    retry::{RETRY_AFTER, RETRY_PUSHBACK},
+};
+use crate::{
+    error::{Code, DOMAIN, Detail as _, Error, Reason, Retry},
+    front::protocol::Codec,
+};
+
+mod connect;
+
+const GRPC: Protocol = Protocol::Grpc(Codec::Proto);
+
+fn render(protocol: Protocol, error: Error, id: RequestId) -> HttpResponse {
+    render_for(protocol, error, &Context::new(id, Instant::now(), None), true)
+}
 
 fn grpc(error: Error) -> HttpResponse {
-    render(Protocol::Grpc, error, RequestId::new())
+    render(GRPC, error, RequestId::new())
+}
+
+#[test]
+fn without_explanation_the_code_and_text_stand_alone() {
+    let context = Context::new(RequestId::new(), Instant::now(), None);
+    let response = render_for(GRPC, Error::refuse(Reason::UnknownMethod), &context, false);
+    assert_eq!(header(&response, "grpc-status"), Some("12"));
+    assert!(!response.headers().contains_key("grpc-status-details-bin"));
 }
 
 fn header<'r>(response: &'r HttpResponse, name: &str) -> Option<&'r str> {
@@ -43,7 +65,7 @@ fn wait(wait: Duration) -> HttpResponse {
 fn every_reason_is_a_trailers_only_response() {
     for reason in Reason::ALL {
         let id = RequestId::new();
-        let response = render(Protocol::Grpc, Error::refuse(*reason).with_rule("a.rule"), id);
+        let response = render(GRPC, Error::refuse(*reason).with_rule("a.rule"), id);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(header(&response, CONTENT_TYPE.as_str()), Some("application/grpc"));
         assert_eq!(header(&response, "grpc-status"), Some((reason.code() as i32).to_string().as_str()));
@@ -188,7 +210,7 @@ fn who_compresses_as_nobody_can_read_is_told_what_is_read() {
 fn who_speaks_no_protocol_gets_a_status() {
     let response = render(Protocol::Unknown, Error::refuse(Reason::UnsupportedProtocol), RequestId::new());
     assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    assert!(response.body().is_end_stream());
+    assert!(header(&response, "accept-post").unwrap().contains("application/json"));
 }
 
 #[test]

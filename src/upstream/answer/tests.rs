@@ -26,6 +26,7 @@ fn answer(status: u16, headers: Headers<'_>, body: &str) -> Answer {
     Answer {
         status: StatusCode::from_u16(status).unwrap(),
         headers: headers.iter().map(header).collect(),
+        is_credentialed: true,
         body: Ok(Bytes::copy_from_slice(body.as_bytes())),
     }
 }
@@ -150,6 +151,16 @@ fn a_refused_credential_is_the_gateways_own_fault() {
 }
 
 #[test]
+fn without_a_credential_of_the_gateways_a_refused_one_is_upstreams_word() {
+    let said = r#"{"code":"unauthenticated","message":"who are you"}"#;
+    for (headers, body) in [(HTML, "<html>"), (JSON, said)] {
+        let bare = Answer { is_credentialed: false, ..answer(401, headers, body) };
+        let error = judge(&GET_PREBUILD, bare).result.unwrap_err();
+        assert_eq!((error.reason, error.code), (None, Code::Unauthenticated));
+    }
+}
+
+#[test]
 fn a_connect_error_survives_whole_whatever_its_code() {
     let codes = [
         ("canceled", Code::Cancelled),
@@ -200,7 +211,7 @@ fn without_a_usable_body_the_status_counts() {
         (408, Code::Unknown),
         (409, Code::Unknown),
         (418, Code::Unknown),
-        (429, Code::ResourceExhausted),
+        (429, Code::Unavailable),
         (500, Code::Unknown),
         (501, Code::Unknown),
         (502, Code::Unavailable),
@@ -302,7 +313,11 @@ fn a_proxys_wait_does_not_make_an_unknown_outcome_safe() {
             assert_eq!((error.reason, error.retry), (Some(Reason::UpstreamOutcomeUnknown), Retry::Never));
         }
     }
-    // A throttle turned the call away.
+    // A throttle turned the call away, whatever form its wait has.
+    for wait in ["soon", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+        let error = error(MUTATE, 429, &[("content-type", "text/html"), ("retry-after", wait)], "busy");
+        assert_eq!((error.code, error.retry), (Code::ResourceExhausted, Retry::Never));
+    }
     let error = error(MUTATE, 429, &[("content-type", "text/html"), ("retry-after", "7")], "busy");
     assert_eq!((error.code, error.retry), (Code::ResourceExhausted, Retry::After(Duration::from_secs(7))));
 }

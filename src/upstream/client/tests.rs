@@ -25,9 +25,9 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Base, BaseError, Client, Credentials, Failure, Gate, Shut};
+use super::{Answer, Base, BaseError, Client, Credentials, Failure, Gate, Post, Shut};
 use crate::{
-    call::Deadline,
+    call::{Deadline, OrgId},
     rpc::GET_PREBUILD,
     upstream::{Config, Protocol},
 };
@@ -121,12 +121,23 @@ fn gate(left: Duration) -> Gate {
     Gate::new(Deadline::at(Instant::now() + left), CancellationToken::new())
 }
 
+fn get(org: &OrgId) -> Post<'_> {
+    Post {
+        method: &GET_PREBUILD,
+        org,
+        query: String::new(),
+        metadata: HeaderMap::new(),
+        json: b"{}".to_vec(),
+    }
+}
+
 async fn exchange(client: &Client) -> Result<Answer, Failure> {
     exchange_through(client, &gate(PATIENCE)).await
 }
 
 async fn exchange_through(client: &Client, gate: &Gate) -> Result<Answer, Failure> {
-    client.exchange(&GET_PREBUILD, &"acme".into(), HeaderMap::new(), b"{}".to_vec(), gate, PATIENCE).await
+    let org = "acme".into();
+    client.exchange(get(&org), gate, PATIENCE).await
 }
 
 fn trusting(pki: &Pki, port: u16) -> (Config, tempfile::NamedTempFile) {
@@ -249,7 +260,7 @@ async fn a_request_whose_gate_is_shut_does_not_leave() {
         let port = listener.local_addr().unwrap().port();
         let client = client(&Config { protocol, ..Config::at(format!("http://127.0.0.1:{port}")) });
         let gate = gate(Duration::ZERO);
-        let request = client.request(&GET_PREBUILD, &"acme".into(), HeaderMap::new(), b"{}".to_vec(), &gate);
+        let request = client.request(get(&"acme".into()), &gate);
         let sending = tokio::spawn(client.http.request(request.unwrap()));
         let (mut stream, _) = listener.accept().await.unwrap();
         if protocol == Protocol::Http2 {

@@ -1,0 +1,32 @@
+//! The `google.rpc` details of an error, the same for every protocol.
+
+use tonic_types::pb;
+
+use super::retry::MAX_WAIT;
+use crate::{
+    call::RequestId,
+    error::{DOMAIN, Detail as _, Error, Retry},
+};
+
+/// `ErrorInfo` first, where the gateway speaks; then what the stage or upstream said, as far as it fits into `room`
+/// bytes; then how long to wait. Without an `id` the `ErrorInfo` is left out.
+pub(super) fn details(error: &Error, id: Option<RequestId>, mut room: usize) -> Vec<prost_types::Any> {
+    let info = error.reason.zip(id).map(|(reason, id)| {
+        let rule = error.rule.as_deref().map(|rule| ("rule".to_owned(), rule.to_owned()));
+        let metadata = rule.into_iter().chain([("request_id".to_owned(), id.to_string())]).collect();
+        pb::ErrorInfo { reason: reason.as_str().to_owned(), domain: DOMAIN.to_owned(), metadata }.to_any()
+    });
+    let said = error.details.iter().any(pb::RetryInfo::is);
+    let wait = match error.retry {
+        Retry::After(wait) if !said => Some(
+            pb::RetryInfo { retry_delay: prost_types::Duration::try_from(wait.min(MAX_WAIT)).ok() }.to_any(),
+        ),
+        Retry::After(_) | Retry::Unsaid | Retry::Never | Retry::Now => None,
+    };
+    let fits = |any: &&prost_types::Any| {
+        let left = room.checked_sub(prost::Message::encoded_len(*any));
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
+    info.into_iter().chain(error.details.iter().filter(fits).cloned()).chain(wait).collect()
+}
