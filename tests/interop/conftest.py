@@ -1,103 +1,10 @@
-"""Fixtures: a `dev` gateway of its own for every test module, its two orgs, and a client for each."""
-
-import json
-import os
-import signal
-import subprocess
-import threading
-import time
-from dataclasses import dataclass
-from pathlib import Path
+"""Fixtures: a gRPC client for each of the `dev` gateway's two orgs."""
 
 import grpc
 import pytest
 from client import Client
 
-# A debug build on a busy machine starts within a second; what takes longer hangs.
-START = 30
-# More than the gateway's drain and less than anybody's patience.
-STOP = 30
-
-
-@dataclass
-class Org:
-    id: str
-    name: str
-    key: str
-    projects: list[str]
-    classes: list[str]
-
-
-@dataclass
-class Dev:
-    """A running `prebuild-gateway dev`."""
-
-    process: subprocess.Popen
-    gateway: str
-    admin: str
-    sandbox: str
-    audit: Path
-    orgs: list[Org]
-
-    @classmethod
-    def start(cls, log, env=None):
-        command = [binary(), "dev", "--print", "json"]
-        for port in ("--listen", "--admin", "--sandbox"):
-            command += [port, "127.0.0.1:0"]
-        # stdout is a pipe for the one line; the log goes to a file, for nobody would read a second pipe.
-        with log.open("w") as stderr:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env=os.environ | (env or {}),
-            )
-        watchdog = threading.Timer(START, process.kill)
-        watchdog.start()
-        line = process.stdout.readline()
-        watchdog.cancel()
-        if not line:
-            process.kill()
-            raise AssertionError(f"`dev` printed no line and ended with {process.wait()}:\n{log.read_text()}")
-        told = json.loads(line)
-        orgs = [Org(**org) for org in told["orgs"]]
-        return cls(process, told["gateway"], told["admin"], told["sandbox"], Path(told["audit"]), orgs)
-
-    def stop(self, with_signal=signal.SIGTERM):
-        """Asks it to end and returns its exit code and what else it had to say on stdout."""
-        self.process.send_signal(with_signal)
-        try:
-            rest, _ = self.process.communicate(timeout=STOP)
-        finally:
-            self.process.kill()
-        return self.process.returncode, rest
-
-    def audit_records(self):
-        lines = [line for file in sorted(self.audit.glob("*.jsonl")) for line in file.read_text().splitlines()]
-        return [json.loads(line) for line in lines]
-
-
-@pytest.fixture(scope="session")
-def gateway_binary():
-    return binary()
-
-
-@pytest.fixture(scope="module")
-def dev_env():
-    """What a module's gateway finds in its environment; a module that wants more has its own."""
-    return {}
-
-
-@pytest.fixture(scope="module")
-def dev(tmp_path_factory, dev_env):
-    log = tmp_path_factory.mktemp("dev") / "stderr"
-    dev = Dev.start(log, dev_env)
-    yield dev
-    code, rest = dev.stop()
-    assert code == 0, f"SIGTERM ends `dev` with 0, not {code}:\n{log.read_text()}"
-    assert rest == "", "scripts get one line and no more"
+pytest_plugins = ["gateway"]
 
 
 @pytest.fixture(scope="module")
@@ -107,42 +14,11 @@ def channel(dev):
 
 
 @pytest.fixture(scope="module")
-def org(dev):
-    return dev.orgs[0]
-
-
-@pytest.fixture(scope="module")
 def client(channel, org):
     return Client(channel, org.key)
-
-
-@pytest.fixture(scope="module")
-def other_org(dev):
-    return dev.orgs[1]
 
 
 @pytest.fixture(scope="module")
 def foreigner(channel, other_org):
     """A caller of the other org."""
     return Client(channel, other_org.key)
-
-
-@pytest.fixture(scope="session")
-def eventually():
-    """Asks again until the answer is true: what lives in the sandbox takes its time."""
-
-    def ask(question, within=60, every=0.1):
-        end = time.monotonic() + within
-        while time.monotonic() < end:
-            if answer := question():
-                return answer
-            time.sleep(every)
-        raise AssertionError(f"not within {within} s")
-
-    return ask
-
-
-def binary():
-    path = os.environ.get("PREBUILD_GATEWAY_BIN")
-    assert path, "PREBUILD_GATEWAY_BIN must name the gateway's binary; tests/run sets it"
-    return str(Path(path).resolve(strict=True))

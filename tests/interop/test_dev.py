@@ -4,7 +4,7 @@ import signal
 import urllib.request
 
 import pytest
-from conftest import Dev
+from gateway import Dev
 
 
 @pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT])
