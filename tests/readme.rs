@@ -52,3 +52,26 @@ fn files_that_it_links_are_there() {
         assert!(fs::exists(&path).unwrap(), "{link}");
     }
 }
+
+/// A row is only worth something if its example runs.
+#[test]
+fn every_clients_example_is_run() {
+    let readme = readme().unwrap();
+    let section = readme.split("## Your client").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 9, "{rows:?}");
+    let file = |name: &str| fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (python, others) = (file("tests/run"), file("tests/interop/run"));
+    let others = others.lines().find_map(|line| line.strip_prefix("ALL=(")).unwrap().to_owned();
+    for row in rows {
+        let link = row.split("](tests/interop/").nth(1).and_then(|rest| rest.split(')').next()).expect(row);
+        let directory = link.split_once('/').map_or("", |(directory, _)| directory);
+        let is_run = match directory {
+            // pytest finds what is in the folder itself and in those below.
+            "" | "python_gen2" => python.contains("tests/interop/pytest.ini tests/interop\n"),
+            "python_gen1" => python.contains("tests/interop/python_gen1"),
+            directory => others.split(|c: char| !c.is_alphanumeric()).any(|name| name == directory),
+        };
+        assert!(is_run, "{link}");
+    }
+}
