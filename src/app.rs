@@ -11,6 +11,7 @@ use std::{
 };
 
 use governor::clock::MonotonicClock;
+use prometheus_client::collector::Collector;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer as _, util::option_layer};
@@ -112,6 +113,7 @@ impl App {
     pub fn start(resolved: Resolved, listeners: Listeners) -> Result<Self, StartError> {
         let Resolved {
             config,
+            tls,
             keys,
             rates,
             base,
@@ -121,7 +123,9 @@ impl App {
             response_metadata,
         } = resolved;
         let server = Server::new(config.server, config.shutdown.clone())?;
-        let metrics = Metrics::with(vec![Box::new(server.connections())]);
+        let mut collectors: Vec<Box<dyn Collector>> = vec![Box::new(server.connections())];
+        collectors.extend(tls.as_ref().map(|tls| Box::new(tls.counters()) as Box<dyn Collector>));
+        let metrics = Metrics::with(collectors);
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&base, config.upstream.health_interval, log.clone(), metrics.clone());
@@ -152,7 +156,13 @@ impl App {
         let routes = option_layer(cors).layer(Routes::new(wire.around(front), health.service()));
         let addresses = (listeners.gateway.local_addr()?, listeners.admin.local_addr()?);
         let state = Arc::new(State { log, metrics, tasks, health, draining: AtomicBool::new(false) });
-        let serving = tokio::spawn(server.serve(listeners.gateway, routes, drain.clone()));
+        let serving = match tls {
+            None => tokio::spawn(server.serve(listeners.gateway, routes, drain.clone())),
+            Some(tls) => {
+                tokio::spawn(stop.clone().run_until_cancelled_owned(tls.clone().follow()));
+                tokio::spawn(server.with_transport(tls).serve(listeners.gateway, routes, drain.clone()))
+            }
+        };
         let operating = tokio::spawn(admin::serve(listeners.admin, state.clone(), stop.clone()));
         let grace = config.shutdown.grace;
         Ok(Self { gateway: addresses.0, admin: addresses.1, state, drain, stop, grace, serving, operating })

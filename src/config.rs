@@ -15,7 +15,9 @@ use crate::{
     front,
     identity::api_key::{self, KeyError, Keys},
     limit::{self, Rate},
-    policy, server, telemetry, upstream,
+    policy,
+    server::{self, Tls},
+    telemetry, upstream,
 };
 
 mod bounds;
@@ -25,7 +27,7 @@ mod tests;
 
 pub use org::{Credential, Org};
 
-/// Where `serve` listens unless told otherwise: loopback, as there is no TLS.
+/// Where `serve` listens unless told otherwise: loopback, as there is no certificate by default.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 
@@ -39,6 +41,9 @@ pub struct Config {
     /// Where health, readiness and metrics are, `address:port`; not for callers.
     #[serde(default = "default_admin")]
     pub admin: SocketAddr,
+    /// TLS on `listen`. Without it callers speak plaintext.
+    #[serde(default)]
+    pub tls: Option<server::tls::Config>,
     #[serde(default)]
     pub server: server::Config,
     #[serde(default)]
@@ -76,6 +81,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Resolved {
     pub config: Config,
+    pub tls: Option<Tls>,
     pub keys: Keys,
     pub rates: Vec<(OrgId, Rate)>,
     pub base: upstream::Base,
@@ -142,10 +148,13 @@ impl Config {
         };
         self.server.check().map_err(|error| invalid("server", error))?;
         self.shutdown.check().map_err(|error| invalid("shutdown", error))?;
+        self.tls.iter().try_for_each(|tls| tls.check().map_err(|error| invalid("tls", error)))?;
         bounds::check(&self)?;
         self.telemetry.check().map_err(|_| {
             ConfigError::new("telemetry.level", "is not a level or a list of filter directives")
         })?;
+        let tls = self.tls.clone().map(Tls::load).transpose();
+        let tls = tls.map_err(|error| ConfigError::new(error.key, error))?;
         let credentials = org::credentials(&self.orgs, env)?;
         let keys = self.keys()?;
         let base = upstream::Base::parse(&self.upstream.base_url)
@@ -165,6 +174,7 @@ impl Config {
         let organizations = organizations.collect();
         Ok(Resolved {
             config: self,
+            tls,
             keys,
             rates,
             base,

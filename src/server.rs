@@ -1,4 +1,4 @@
-//! The listener: TCP in, HTTP/1.1 and HTTP/2 (prior knowledge) on one port, hardened from the first day.
+//! The listener: TCP in, TLS where there is a certificate, HTTP/1.1 and HTTP/2 on one port, hardened from the first day.
 //!
 //! Neither hyper nor tonic closes a silent, half-open or idle connection, and tonic's builder takes hyper's HTTP/2
 //! limits away. So every limit is set here (`config`), and every connection has a supervisor (`connection`) that ends
@@ -35,12 +35,14 @@ mod metrics;
 mod signal;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod transport;
 mod unread;
 
 pub use config::{Config, Invalid, Shutdown};
 pub use connections::{Closed, Connections};
 pub use signal::Signals;
+pub use tls::Tls;
 pub use transport::{Plain, Transport};
 
 use connection::Spawner;

@@ -8,7 +8,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read},
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, Command, Output, Stdio},
     sync::mpsc::{Receiver, channel},
@@ -310,4 +310,74 @@ fn serve_serves_until_sigterm_and_refuses_an_audit_log_it_cannot_open() {
     let output = run(&["serve", "--config", config.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(EX_CONFIG));
     assert!(text(&output.stderr).contains("prebuild-gateway: audit.directory: cannot open the audit log"));
+}
+
+/// A gateway behind TLS, its folder, and its address once it serves.
+fn serve_with_tls(directory: &Path) -> (Running, String) {
+    let config = directory.join("gateway.toml");
+    let (certificate, key) = (directory.join("server.crt"), directory.join("server.key"));
+    let good = GOOD.replace("AUDIT", directory.join("audit").to_str().unwrap());
+    let tls = format!(
+        "tls = {{ certificate = '{}', key = '{}', reload_interval = '1h' }}",
+        certificate.display(),
+        key.display()
+    );
+    fs::write(&config, format!("{tls}\n{good}")).unwrap();
+    let serve = Running::start(command(&["serve", "--config", config.to_str().unwrap()]), true);
+    let lines = serve.lines_to("\"serving\"");
+    let line: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+    let address = line["gateway"].as_str().or(line["fields"]["gateway"].as_str()).unwrap();
+    (serve, format!("https://{address}"))
+}
+
+/// A pair for `127.0.0.1`.
+fn certify(directory: &Path) {
+    let pair = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = directory.join("server.key");
+    fs::write(directory.join("server.crt"), pair.cert.pem()).unwrap();
+    fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn call_speaks_tls_and_sighup_brings_a_new_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    certify(directory);
+    let (serve, address) = serve_with_tls(directory);
+    let (trusted, old) = (directory.join("server.crt"), directory.join("old.crt"));
+    fs::copy(&trusted, &old).unwrap();
+    let call =
+        |ca: &Path| run(&["call", "ListPrebuilds", "--address", &address, "--ca-file", ca.to_str().unwrap()]);
+    assert_eq!(call(&old).status.code(), Some(UNAUTHENTICATED), "{}", text(&call(&old).stderr));
+
+    certify(directory);
+    let id = serve.child.id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    serve.lines_to("new connections get the certificate");
+    assert_eq!(call(&trusted).status.code(), Some(UNAUTHENTICATED));
+    let refused = call(&old);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    assert!(said.contains(&format!("no connection to {address}: invalid peer certificate")), "{said}");
+
+    let output = call(Path::new("/nonexistent"));
+    assert!(text(&output.stderr).contains("the CA file `/nonexistent` cannot be read"));
+    assert_eq!(serve.stop(), Some(0));
+}
+
+#[test]
+fn a_key_that_others_can_read_does_not_start() {
+    let directory = tempfile::tempdir().unwrap();
+    certify(directory.path());
+    let (serve, _) = serve_with_tls(directory.path());
+    assert_eq!(serve.stop(), Some(0));
+    let key = directory.path().join("server.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    for name in ["check", "serve"] {
+        let output = run(&[name, "--config", directory.path().join("gateway.toml").to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(EX_CONFIG));
+        let said = text(&output.stderr);
+        assert!(said.starts_with("prebuild-gateway: tls.key: ") && said.lines().count() == 1, "{said}");
+    }
 }

@@ -1,15 +1,16 @@
 //! `call`: one call of a gateway over gRPC, JSON in and JSON out.
 
-use std::{fmt::Write as _, process::ExitCode, time::Duration};
+use std::{error::Error as _, fmt::Write as _, fs, io, path::PathBuf, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use clap::builder::PossibleValuesParser;
+use http::uri::Scheme;
 use tonic::{
     Request, Status,
     client::Grpc,
     codegen::http::uri::PathAndQuery,
     metadata::{Ascii, MetadataKey, MetadataValue},
-    transport::Endpoint,
+    transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -31,9 +32,12 @@ pub(super) struct Args {
     /// The request message.
     #[arg(default_value = "{}")]
     json: String,
-    /// The gateway, `http://host:port`.
+    /// The gateway, `https://host:port` or `http://host:port`.
     #[arg(long, env = "PREBUILD_GATEWAY_ADDRESS", default_value = "http://127.0.0.1:8080")]
     address: String,
+    /// PEM file with the CA certificates to trust instead of the platform's, for https.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// The caller's API key.
     #[arg(long, env = "PREBUILD_GATEWAY_KEY", hide_env_values = true)]
     key: Option<String>,
@@ -50,11 +54,10 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     let method = methods().find(|method| method.name == args.method);
     let method = method.ok_or_else(|| Failure::new("no such method"))?;
     let request = args.request(method)?;
-    let endpoint = Endpoint::new(args.address.clone()).map_err(|_| {
-        Failure::new(format!("`{}` is not an address like http://127.0.0.1:8080", args.address))
+    let channel = args.endpoint()?.connect().await;
+    let channel = channel.map_err(|error| {
+        Failure::new(format!("no connection to {}{}", args.address, mistrust(&error).unwrap_or_default()))
     })?;
-    let channel = endpoint.connect().await;
-    let channel = channel.map_err(|_| Failure::new(format!("no connection to {}", args.address)))?;
     let mut client = Grpc::new(channel);
     client.ready().await.map_err(|error| Failure::new(error.to_string()))?;
     match client.unary(request, PathAndQuery::from_static(method.path), Raw).await {
@@ -77,7 +80,38 @@ fn header(text: &str) -> Result<(MetadataKey<Ascii>, MetadataValue<Ascii>), Stri
     Ok((name, value.trim().parse().map_err(|_| "has no metadata value")?))
 }
 
+/// What TLS has to say of a failed connection.
+fn mistrust(error: &tonic::transport::Error) -> Option<String> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(tls) = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()?.downcast_ref())
+        {
+            let tls: &rustls::Error = tls;
+            return Some(format!(": {tls}"));
+        }
+        cause = error.source();
+    }
+    None
+}
+
 impl Args {
+    fn endpoint(&self) -> Result<Endpoint, Failure> {
+        let endpoint = Endpoint::new(self.address.clone()).map_err(|_| {
+            Failure::new(format!("`{}` is not an address like http://127.0.0.1:8080", self.address))
+        })?;
+        let tls = ClientTlsConfig::new();
+        let tls = match &self.ca_file {
+            _ if endpoint.uri().scheme() != Some(&Scheme::HTTPS) => return Ok(endpoint),
+            None => tls.with_native_roots(),
+            Some(path) => {
+                let unreadable = |error| format!("the CA file `{}` cannot be read: {error}", path.display());
+                let pem = fs::read(path).map_err(|error| Failure::new(unreadable(error)))?;
+                tls.ca_certificate(Certificate::from_pem(pem))
+            }
+        };
+        endpoint.tls_config(tls).map_err(|_| Failure::new("the certificates to trust cannot be used"))
+    }
+
     fn request(&self, method: &'static MethodSpec) -> Result<Request<Bytes>, Failure> {
         let input = method.input().ok_or_else(|| Failure::new("no such message"))?;
         let (wire, drift) = to_wire((method.schema)(), input, self.json.as_bytes(), Duplicates::Reject)

@@ -123,6 +123,7 @@ fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) 
     Config {
         listen: args.listen,
         admin: args.admin,
+        tls: None,
         server: server::Config::default(),
         shutdown: server::Shutdown::default(),
         telemetry: telemetry::Config::default(),

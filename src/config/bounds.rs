@@ -26,7 +26,19 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     let Config { cors, deadline, limits, requests, upstream, audit, .. } = config;
     let to = |max: Duration| move |time: Duration| !time.is_zero() && time <= max;
     let (call, exchange) = (to(MAX_DEADLINE), to(MAX_UPSTREAM));
+    // Mapped addresses (::ffff:127.0.0.1) are what they map to.
+    let is_loopback = config.listen.ip().to_canonical().is_loopback();
     let checks = [
+        (
+            config.tls.is_some() || config.server.plaintext || is_loopback,
+            "listen",
+            "must be a loopback address, unless there is [tls] or server.plaintext = true",
+        ),
+        (
+            config.tls.is_none() || !config.server.plaintext,
+            "server.plaintext",
+            "must not be true with [tls]: nobody can speak plaintext then",
+        ),
         (
             config.admin != config.listen || config.admin.port() == 0,
             "admin",

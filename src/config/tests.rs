@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeSet,
     fmt::Debug,
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -25,7 +26,7 @@ const GOOD: &str = r#"
 /// The example with what is optional switched on: a `#` right before a key.
 fn full_example() -> String {
     let switch_on = |line: &'static str| match line.strip_prefix('#') {
-        Some(key) if key.starts_with(|first: char| first.is_ascii_lowercase()) => key,
+        Some(key) if key.starts_with(|first: char| first.is_ascii_lowercase() || first == '[') => key,
         _ => line,
     };
     EXAMPLE.lines().map(switch_on).collect::<Vec<_>>().join("\n")
@@ -53,12 +54,26 @@ fn the_example_resolves_with_and_without_what_is_optional() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("acme-token");
     fs::write(&token, "\n  acme-token-1 \n").unwrap();
+    let key = certificate(directory.path());
     for text in [EXAMPLE.to_owned(), full_example()] {
         let text = text.replace("/run/secrets/acme-token", &token.display().to_string());
+        let text = text.replace("/etc/prebuild-gateway/tls", &directory.path().display().to_string());
         let resolved = resolve(&text).unwrap();
         assert_eq!(resolved.rates.len(), 2);
-        assert!(!format!("{resolved:?}").contains("acme-token-1"), "a token shows");
+        let shown = format!("{resolved:?}");
+        assert!(!shown.contains("acme-token-1"), "a token shows");
+        assert!(!key.lines().any(|line| shown.contains(line)), "a key shows");
     }
+}
+
+/// A pair as the example names it; the key.
+fn certificate(directory: &Path) -> String {
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = pair.signing_key.serialize_pem();
+    fs::write(directory.join("server.crt"), pair.cert.pem()).unwrap();
+    fs::write(directory.join("server.key"), &key).unwrap();
+    fs::set_permissions(directory.join("server.key"), Permissions::from_mode(0o600)).unwrap();
+    key
 }
 
 #[test]
@@ -67,6 +82,9 @@ fn the_example_has_the_defaults() {
     let least = Config::parse(GOOD).unwrap();
     same("listen", &example.listen, &least.listen);
     same("admin", &example.admin, &least.admin);
+    let full = Config::parse(&full_example()).unwrap().tls.unwrap();
+    same("tls", &full, &server::tls::Config::of(&full.certificate, &full.key));
+    same("tls", &(&example.tls, &least.tls), &(None::<()>, None::<()>));
     same("server", &example.server, &server::Config::default());
     same("shutdown", &example.shutdown, &server::Shutdown::default());
     same("telemetry", &example.telemetry, &telemetry::Config::default());
@@ -163,7 +181,9 @@ fn what_the_bad_ones_are_made_from_is_good() {
     let resolved = resolve(GOOD).unwrap();
     assert_eq!(resolved.rates[0].1, resolved.config.limits.requests);
     for good in [
-        "listen = \"0.0.0.0:0\"\nadmin = \"0.0.0.0:0\"",
+        "listen = \"0.0.0.0:0\"\nadmin = \"0.0.0.0:0\"\nserver.plaintext = true",
+        "listen = \"[::1]:8080\"",
+        "listen = \"[::ffff:127.0.0.1]:8080\"",
         "deadline = { default = \"24h\", max = \"24h\" }",
         "limits = { requests = { per_second = 1000000, burst = 1000000 }, in_flight = 1 }",
         "requests = { max_bytes = 4194304, unknown_fields = \"drop\" }",

@@ -57,6 +57,8 @@ const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Whether callers may speak plaintext to an address that is not loopback. Only the config's checks read it.
+    pub plaintext: bool,
     /// Open connections, at least 1. Further ones are closed at once.
     pub max_connections: usize,
     /// HTTP/2 streams open at once on a connection, at least 1. Further ones are refused.
@@ -131,6 +133,7 @@ pub struct Invalid {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            plaintext: false,
             max_connections: MAX_CONNECTIONS,
             max_concurrent_streams: MAX_CONCURRENT_STREAMS,
             max_pending_reset_streams: MAX_PENDING_RESET_STREAMS,

@@ -1,4 +1,4 @@
-//! What lies between TCP and HTTP: nothing, or (later) TLS.
+//! What lies between TCP and HTTP: nothing, or [TLS](super::Tls).
 
 use std::{future::Future, io};
 

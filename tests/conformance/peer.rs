@@ -9,7 +9,6 @@ mod client;
 mod messages;
 mod pipe;
 mod server;
-mod tls;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

@@ -2,7 +2,9 @@
 
 use std::{
     convert::Infallible,
+    fs,
     io::{stdin, stdout},
+    os::unix::fs::PermissionsExt as _,
     time::Duration,
 };
 
@@ -16,7 +18,7 @@ use prebuild_gateway::{
     front::{self, Front, HttpRequest, HttpResponse, deadline},
     gateway::Wire,
     identity::{Identities, api_key},
-    server::{Config, Server, Shutdown},
+    server::{self, Config, Server, Shutdown, Tls},
     telemetry::Metrics,
 };
 use prost::Message as _;
@@ -33,8 +35,7 @@ use super::{
         Answer, Definition, GetInfo, Header, IDEMPOTENT_UNARY, Payload, RequestInfo, RpcError, UNARY,
         UnaryRequest, UnaryResponse, allowed, any, headers, metadata, schema,
     },
-    pipe::{ServerRequest, ServerResponse, receive, send},
-    tls::Tls,
+    pipe::{Credentials, ServerRequest, ServerResponse, receive, send},
 };
 
 /// The key that the suite, which knows of none, is given at the door.
@@ -77,13 +78,23 @@ pub async fn run() -> Result<(), BoxError> {
             server.serve(listener, service, drain).await;
         }
         Some(credentials) => {
-            let tls = Tls::new(&credentials)?;
+            let tls = tls(&credentials)?;
             response.pem_cert = credentials.cert;
             send(&mut stdout().lock(), &response)?;
             server.with_transport(tls).serve(listener, service, drain).await;
         }
     }
     Ok(())
+}
+
+/// The gateway's own TLS, with the runner's certificate.
+fn tls(credentials: &Credentials) -> Result<Tls, BoxError> {
+    let folder = tempfile::tempdir()?;
+    let (certificate, key) = (folder.path().join("server.crt"), folder.path().join("server.key"));
+    fs::write(&certificate, &credentials.cert)?;
+    fs::write(&key, &credentials.key)?;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+    Ok(Tls::load(server::tls::Config::of(certificate, key))?)
 }
 
 /// The wire plane as it is shipped, behind a door that gives every request a key.

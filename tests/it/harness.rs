@@ -24,12 +24,14 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+mod certified;
 pub(crate) mod raw;
 mod sandboxed;
 pub(crate) mod spoken;
 mod told;
 pub(crate) mod upstream;
 
+pub(crate) use certified::Certified;
 pub(crate) use sandboxed::Sandboxed;
 pub(crate) use told::Told;
 pub(crate) use upstream::{Answer, Upstream, http, json};

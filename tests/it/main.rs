@@ -29,3 +29,5 @@ mod protocols;
 mod reflection;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod tls;
