@@ -32,9 +32,11 @@ use crate::{
 };
 
 mod health;
+mod keys;
 mod routes;
 
 use health::Health;
+use keys::KeyWatch;
 use routes::Routes;
 
 /// How long readiness says "draining" before connections are told: load balancers look every second or so.
@@ -70,6 +72,7 @@ struct State {
     metrics: Metrics,
     tasks: TaskTracker,
     health: Health,
+    keys: Option<KeyWatch>,
     draining: AtomicBool,
 }
 
@@ -115,6 +118,7 @@ impl App {
             config,
             tls,
             keys,
+            key_file,
             rates,
             base,
             credentials,
@@ -143,19 +147,22 @@ impl App {
             metrics: metrics.clone(),
         });
         let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
+        let identities = Identities::new(keys);
         let wire = Wire {
             log: log.clone(),
             metrics: metrics.clone(),
             in_flight: config.limits.in_flight,
             deadline: config.deadline,
-            identities: Identities::new(keys),
+            identities: identities.clone(),
             reflect: Reflect::new(config.reflection, drain.clone())?,
             explains: true,
         };
         // Outermost: a preflight has no key and is no call.
         let routes = option_layer(cors).layer(Routes::new(wire.around(front), health.service()));
         let addresses = (listeners.gateway.local_addr()?, listeners.admin.local_addr()?);
-        let state = Arc::new(State { log, metrics, tasks, health, draining: AtomicBool::new(false) });
+        let every = config.identity.reload_interval;
+        let keys = key_file.map(|file| KeyWatch::begin(file, every, identities, metrics.clone()));
+        let state = Arc::new(State { log, metrics, tasks, health, keys, draining: AtomicBool::new(false) });
         let serving = match tls {
             None => tokio::spawn(server.serve(listeners.gateway, routes, drain.clone())),
             Some(tls) => {
@@ -197,14 +204,14 @@ impl App {
 impl Status for State {
     fn ready(&self) -> Readiness {
         let draining = self.draining.load(Ordering::Relaxed);
-        Readiness {
-            checks: vec![
-                Check::required("config", true),
-                Check::required("audit", self.log.is_healthy() && self.health.audit_is_writable()),
-                Check::required("not_draining", !draining),
-                Check::shown("upstream", self.health.upstream_is_reachable()),
-            ],
-        }
+        let mut checks = vec![
+            Check::required("config", true),
+            Check::required("audit", self.log.is_healthy() && self.health.audit_is_writable()),
+            Check::required("not_draining", !draining),
+            Check::shown("upstream", self.health.upstream_is_reachable()),
+        ];
+        checks.extend(self.keys.as_ref().map(KeyWatch::check));
+        Readiness { checks }
     }
 
     fn metrics(&self) -> String {

@@ -19,8 +19,11 @@ use crate::{
     rpc::{Facts, MethodSpec, Seen},
 };
 
+mod scope;
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub use scope::{Scope, Scopes, UnknownScope};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -72,6 +75,8 @@ pub struct Identity {
     pub subject: SubjectId,
     pub org: OrgId,
     pub credential: CredentialId,
+    /// What it may call.
+    pub scopes: Scopes,
 }
 
 /// When the caller stops waiting.

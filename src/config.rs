@@ -3,17 +3,22 @@
 //! As written ([`Config`]) -> as resolved ([`Resolved`]). An error names the key (promise P15). Only this room reads
 //! files and the environment.
 
-use std::{fmt, fs, io, net::SocketAddr, path::Path};
+use std::{
+    fmt, fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     audit,
-    call::{CredentialId, OrgId},
+    call::OrgId,
     connect::metadata::AllowList,
     front,
-    identity::api_key::{self, KeyError, Keys},
+    identity::api_key::{self, Keys},
     limit::{self, Rate},
     policy,
     server::{self, Tls},
@@ -21,15 +26,20 @@ use crate::{
 };
 
 mod bounds;
+pub mod keys;
 mod org;
 #[cfg(test)]
 mod tests;
 
+pub use keys::KeyFile;
 pub use org::{Credential, Org};
 
 /// Where `serve` listens unless told otherwise: loopback, as there is no certificate by default.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
+
+/// A key must stop working within a second of its removal, and a change counts when two looks have seen the same.
+const DEFAULT_RELOAD_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The configuration as it is written.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -71,10 +81,18 @@ pub struct Config {
 
 /// `[identity]`
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Identity {
-    /// Who may call; at least one.
+    /// Who may call; at least one, unless there is a `keys_file`.
     pub api_keys: Vec<api_key::Config>,
+    /// A file with more of them, in the same form. It is read again when it changes; others must not read it,
+    /// nor its group write it.
+    pub keys_file: Option<PathBuf>,
+    /// How often `keys_file` is looked at. A change is taken once two looks in a row have seen it, so that a file is
+    /// not taken half written.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub reload_interval: Duration,
 }
 
 /// The configuration with every check passed.
@@ -83,6 +101,8 @@ pub struct Resolved {
     pub config: Config,
     pub tls: Option<Tls>,
     pub keys: Keys,
+    /// Where keys may be added and removed while the gateway runs.
+    pub key_file: Option<KeyFile>,
     pub rates: Vec<(OrgId, Rate)>,
     pub base: upstream::Base,
     pub credentials: upstream::Credentials,
@@ -93,7 +113,7 @@ pub struct Resolved {
 }
 
 /// What is wrong, in one line that names the key.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {problem}")]
 pub struct ConfigError {
     /// The path of the key, `upstream.base_url`; the file's name where there is no key.
@@ -112,6 +132,12 @@ fn default_admin() -> SocketAddr {
     DEFAULT_ADMIN
 }
 
+impl Default for Identity {
+    fn default() -> Self {
+        Self { api_keys: Vec::new(), keys_file: None, reload_interval: DEFAULT_RELOAD_INTERVAL }
+    }
+}
+
 impl Config {
     /// Reads a TOML file.
     ///
@@ -127,15 +153,7 @@ impl Config {
     /// # Errors
     /// The text is not TOML, or not of this form.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let toml = toml::Deserializer::parse(text).map_err(|error| Self::misplaced(text, &error))?;
-        serde_path_to_error::deserialize(toml).map_err(|error| {
-            let path = error.path().to_string();
-            let path = if path == "." { "" } else { &path };
-            match ConfigError::at(path, error.inner().message()) {
-                top if top.key.is_empty() => Self::misplaced(text, error.inner()),
-                error => error,
-            }
-        })
+        read(text)
     }
 
     /// Checks everything that can be checked before start. Relative paths are relative to the working directory.
@@ -156,7 +174,7 @@ impl Config {
         let tls = self.tls.clone().map(Tls::load).transpose();
         let tls = tls.map_err(|error| ConfigError::new(error.key, error))?;
         let credentials = org::credentials(&self.orgs, env)?;
-        let keys = self.keys()?;
+        let (keys, key_file) = keys::resolve(&self)?;
         let base = upstream::Base::parse(&self.upstream.base_url)
             .map_err(|error| ConfigError::new("upstream.base_url", error))?;
         let request_metadata = AllowList::new(self.upstream.request_metadata.iter().map(String::as_str))
@@ -176,6 +194,7 @@ impl Config {
             config: self,
             tls,
             keys,
+            key_file,
             rates,
             base,
             credentials,
@@ -184,48 +203,30 @@ impl Config {
             response_metadata,
         })
     }
+}
 
-    fn keys(&self) -> Result<Keys, ConfigError> {
-        const KEY: &str = "identity.api_keys";
-        if self.identity.api_keys.is_empty() {
-            return Err(ConfigError::new(KEY, "must name at least one key, or nobody can call"));
+/// Reads a TOML text of the form of `T`.
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
+    let toml = toml::Deserializer::parse(text).map_err(|error| misplaced(text, &error))?;
+    serde_path_to_error::deserialize(toml).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { "" } else { &path };
+        match ConfigError::at(path, error.inner().message()) {
+            top if top.key.is_empty() => misplaced(text, error.inner()),
+            error => error,
         }
-        for (index, key) in self.identity.api_keys.iter().enumerate() {
-            bounds::check_caller(key).map_err(|(name, problem)| {
-                ConfigError::new(format_args!("{KEY}[{index}].{name}"), problem)
-            })?;
-            if !self.orgs.iter().any(|org| org.id == key.org) {
-                let problem = format_args!("`{}` is not one of [[orgs]]", key.org);
-                return Err(ConfigError::new(format_args!("{KEY}[{index}].org"), problem));
-            }
-        }
-        Keys::new(&self.identity.api_keys).map_err(|error| self.of_key(&error))
-    }
+    })
+}
 
-    /// Which entry of `identity.api_keys` an error is about.
-    fn of_key(&self, error: &KeyError) -> ConfigError {
-        let index = |id: &CredentialId, nth: usize| {
-            let keys = self.identity.api_keys.iter().enumerate();
-            keys.filter(|(_, key)| key.id == *id).map(|(index, _)| index).nth(nth).unwrap_or_default()
-        };
-        let (index, name) = match error {
-            KeyError::DuplicateId(id) => (index(id, 1), "id"),
-            KeyError::Duplicate(id) => (index(id, 0), "sha256"),
-            KeyError::Hash => (0, "sha256"),
-        };
-        ConfigError::new(format_args!("identity.api_keys[{index}].{name}"), error)
-    }
-
-    /// An error that no key can be named for.
-    fn misplaced(text: &str, error: &toml::de::Error) -> ConfigError {
-        let key = error.span().and_then(|span| text.get(span)).unwrap_or_default();
-        match error.message() {
-            // Other spans may cover a value, which may be a secret.
-            message @ "duplicate key" => {
-                ConfigError::new(line_of(text, error), format_args!("{message} `{key}`"))
-            }
-            message => ConfigError::new(line_of(text, error), message),
+/// An error that no key can be named for.
+fn misplaced(text: &str, error: &toml::de::Error) -> ConfigError {
+    let key = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+    match error.message() {
+        // Other spans may cover a value, which may be a secret.
+        message @ "duplicate key" => {
+            ConfigError::new(line_of(text, error), format_args!("{message} `{key}`"))
         }
+        message => ConfigError::new(line_of(text, error), message),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     },
     identity::Identities,
     limit::Limits,
-    policy::{Authorize, Validate},
+    policy::{Authorize, InScope, Validate},
     stack::stage,
     telemetry::Metrics,
     upstream::{Organizations, Resolve, Upstream, WhoAmI},
@@ -70,6 +70,9 @@ impl Gateway {
             .layer(stage(Audit::new(log.clone())))
             // Before what costs the disk or upstream: refused calls count, or refusals would be a free way to make load.
             .layer(stage(limits))
+            // Above what looks into the message: who may not call a method is told nothing more of it, and causes no read.
+            // Below the rate, as any refusal.
+            .layer(stage(InScope))
             // What the message alone can show wrong; no look-up is spent on what is wrong anyway.
             .layer(stage(validate))
             // The one read that later checks may need. Below validate, so that its id is a UUID; above authorize,

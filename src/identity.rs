@@ -2,22 +2,25 @@
 //!
 //! Everything unauthenticated looks alike: one code, one text, no hint which part was wrong.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
+use arc_swap::ArcSwap;
 use http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::{call::Identity, error::Error, error::Reason};
 
 pub mod api_key;
+mod expiry;
 #[cfg(test)]
 mod tests;
 
 pub use api_key::Config;
+pub use expiry::{Expiry, NotATime};
 
-/// The ways to be known that the config enables.
+/// The ways to be known that the config enables. Clones share them, and see what is put in place.
 #[derive(Clone, Debug)]
 pub struct Identities {
-    keys: Arc<api_key::Keys>,
+    keys: Arc<ArcSwap<api_key::Keys>>,
 }
 
 /// Nobody that the gateway knows.
@@ -27,14 +30,20 @@ pub struct Unauthenticated;
 
 impl Identities {
     pub fn new(keys: api_key::Keys) -> Self {
-        Self { keys: Arc::new(keys) }
+        Self { keys: Arc::new(ArcSwap::from_pointee(keys)) }
+    }
+
+    /// Puts other keys in the place of all that are known: the next request is held against them, on any connection.
+    pub fn replace(&self, keys: api_key::Keys) {
+        self.keys.store(Arc::new(keys));
     }
 
     /// # Errors
-    /// No `authorization` header, more than one, another scheme than Bearer (RFC 6750), or an unknown token.
+    /// No `authorization` header, more than one, another scheme than Bearer (RFC 6750), or an unknown or
+    /// expired token.
     pub fn identify(&self, headers: &HeaderMap) -> Result<Identity, Unauthenticated> {
         let token = bearer(headers).ok_or(Unauthenticated)?;
-        self.keys.find(token).cloned().ok_or(Unauthenticated)
+        self.keys.load().find(token, SystemTime::now()).cloned().ok_or(Unauthenticated)
     }
 }
 

@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use crate::{
     call::{Call, Reply},
-    error::Error,
+    error::{Error, Reason},
+    rpc::Class,
     stack::{Next, Stage},
 };
 
@@ -38,6 +39,10 @@ pub enum Stricter {
 #[derive(Debug)]
 pub struct Permitted<T>(T);
 
+/// Checks that the caller's credential is good for the method.
+#[derive(Clone, Copy, Debug)]
+pub struct InScope;
+
 /// Checks what the message alone can show wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct Validate {
@@ -55,6 +60,18 @@ impl<T> Permitted<T> {
 
     pub fn into_inner(self) -> T {
         self.0
+    }
+}
+
+impl Stage<Call> for InScope {
+    type Passes = Call;
+    type Response = Reply;
+
+    async fn call<S: Next<Call, Reply>>(&self, call: Call, next: S) -> Result<Reply, Error> {
+        if !call.identity.scopes.cover(call.method) {
+            return Err(Error::refuse(Reason::ScopeMissing).with_rule(rule(call.method.class)));
+        }
+        next.run(call).await
     }
 }
 
@@ -76,5 +93,14 @@ impl Stage<Call> for Authorize {
         validate::resolved(&call.facts)?;
         call.context.set_permitted();
         next.run(Permitted(call)).await
+    }
+}
+
+/// The scope that a caller lacks, so that an operator knows what to grant.
+const fn rule(class: Class) -> &'static str {
+    match class {
+        Class::Read => "scopes.read",
+        Class::Mutate => "scopes.mutate",
+        Class::Secret => "scopes.secret",
     }
 }

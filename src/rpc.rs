@@ -84,6 +84,19 @@ pub struct Lookup {
     pub request: fn(&Facts) -> Bytes,
 }
 
+impl Class {
+    pub const ALL: [Self; 3] = [Self::Read, Self::Mutate, Self::Secret];
+
+    /// As config and refusals spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Mutate => "mutate",
+            Self::Secret => "secret",
+        }
+    }
+}
+
 impl MethodSpec {
     /// A row for the messages `Q` and `R`, which `names` calls `input` and `output`.
     pub const fn new<Q: Request, R: Response>(

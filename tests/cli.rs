@@ -148,7 +148,15 @@ fn check_passes_a_good_configuration_and_reads_its_files() {
     fs::write(&config, GOOD).unwrap();
     let output = run(&["check", "--config", config.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("ok (1 orgs, 1 keys, upstream http://127.0.0.1:1/api)"));
+    let said = text(&output.stdout);
+    assert_eq!(
+        said,
+        format!(
+            "{}: ok (1 orgs, 1 keys, upstream http://127.0.0.1:1/api)\n  \
+             org acme, subject ci, key ci: read, mutate, secret; does not expire\n",
+            config.display()
+        )
+    );
 
     fs::write(&ca, "no certificate\n").unwrap();
     fs::write(&config, format!("{GOOD}\nupstream.ca_file = \"{}\"\n", ca.display())).unwrap();
@@ -167,18 +175,75 @@ fn check_prints_the_schema() {
     assert_eq!(run(&["check"]).status.code(), Some(2), "neither asked for");
 }
 
-#[test]
-fn a_new_key_is_printed_with_its_hash() {
-    let output = run(&["keys", "new"]);
-    assert_eq!(output.status.code(), Some(0));
+/// What `keys new` prints: the key, and the entry that follows.
+fn new_key(arguments: &[&str]) -> (String, String) {
+    let output = run(&[&["keys", "new"], arguments].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
-    let word = |name: &str| {
-        let line = printed.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().to_owned()
-    };
-    let hash: String =
-        Sha256::digest(word("key").as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(word("sha256"), hash);
+    let key = printed.lines().find_map(|line| line.strip_prefix("key ")).unwrap();
+    let key = key.split_whitespace().next().unwrap().to_owned();
+    let hash: String = Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let entry = &printed[printed.find("[[identity.api_keys]]").unwrap()..];
+    assert!(entry.contains(&format!("sha256 = \"{hash}\"\n")) && !entry.contains(&key), "{printed}");
+    (key, entry.to_owned())
+}
+
+/// New keys go into the config and into the key file as they are printed, and `check` says whose they are.
+#[test]
+fn a_new_keys_entry_is_taken_as_it_is_pasted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, keys) = (directory.path().join("gateway.toml"), directory.path().join("keys.toml"));
+    let (_, written) = new_key(&["--id", "a", "--subject", "ci@example.com", "--org", "acme"]);
+    let limits = ["--scopes", "read,CreatePrebuild", "--expires", "2030-01-31T00:00:00Z"];
+    let (_, narrow) = new_key(&[&["--id", "b", "--subject", "ci", "--org", "acme"][..], &limits].concat());
+    let (_, past) =
+        new_key(&["--id", "c", "--subject", "ci", "--org", "acme", "--expires", "2020-01-01T00:00:00+01:00"]);
+    let (head, tail) = GOOD.split_once("identity.api_keys").unwrap();
+    let rest = &tail[tail.find(']').unwrap() + 2..];
+    fs::write(&config, format!("{head}identity.keys_file = {keys:?}\n{rest}\n{written}")).unwrap();
+    fs::write(&keys, format!("{narrow}\n{past}")).unwrap();
+    let check = || run(&["check", "--config", config.to_str().unwrap()]);
+
+    let output = check();
+    assert_eq!(output.status.code(), Some(EX_CONFIG), "others can read the file");
+    assert!(text(&output.stderr).starts_with("prebuild-gateway: identity.keys_file: "));
+
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+    let output = check();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    let callers: Vec<_> = said.lines().skip(1).collect();
+    assert_eq!(
+        callers,
+        [
+            "  org acme, subject ci, key b: read, CreatePrebuild; expires 2030-01-31T00:00:00Z",
+            "  org acme, subject ci, key c: read, mutate, secret; expired 2020-01-01T00:00:00+01:00",
+            "  org acme, subject ci@example.com, key a: read, mutate, secret; does not expire",
+        ]
+    );
+    for entry in [written, narrow, past] {
+        let hash = entry.split("sha256 = \"").nth(1).unwrap().split('"').next().unwrap();
+        assert!(!said.contains(&hash[..8]), "{said}");
+    }
+}
+
+#[test]
+fn a_new_key_is_another_each_time_and_refuses_what_no_gateway_would_take() {
+    let ((one, first), (other, second)) = (new_key(&[]), new_key(&[]));
+    assert_ne!(one, other);
+    let id = |entry: &str| entry.lines().find(|line| line.starts_with("id = ")).unwrap().to_owned();
+    assert_ne!(id(&first), id(&second));
+    for (arguments, expected) in [
+        (["--scopes", "write"], "identity.api_keys[0].scopes[0]: must be `read`"),
+        (["--expires", "soon"], "identity.api_keys[0].expires: must be a time"),
+        (["--subject", "two words"], "identity.api_keys[0].subject: must be 1 to 128"),
+        (["--id", "a/b"], "identity.api_keys[0].id: must be 1 to 64"),
+    ] {
+        let output = run(&[&["keys", "new"], &arguments[..]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), "");
+    }
 }
 
 #[test]

@@ -6,13 +6,18 @@ use http::HeaderMap;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 
-use super::{Call, Context, Deadline, Identity, Recorder, Reply, RequestId};
+use super::{Call, Context, Deadline, Identity, Recorder, Reply, RequestId, Scopes};
 use crate::rpc::{MethodSpec, Seen};
 
 /// A call of acme's with a minute left.
 pub(crate) fn call(method: &'static MethodSpec, request: &impl Message) -> Call {
     let (request, facts) = method.decode(&request.encode_to_vec()).unwrap();
-    let identity = Identity { subject: "ci".into(), org: "acme".into(), credential: "ci-1".into() };
+    let identity = Identity {
+        subject: "ci".into(),
+        org: "acme".into(),
+        credential: "ci-1".into(),
+        scopes: Scopes::all(),
+    };
     let context = Context::new(RequestId::new(), Instant::now(), None);
     context.set_method(method);
     context.set_identity(identity.clone());

@@ -1,9 +1,13 @@
 //! `check`: what is wrong with a configuration, before it runs.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode, time::SystemTime};
 
 use super::{Failure, env, print};
-use crate::{config::Config, upstream::Client};
+use crate::{
+    config::Config,
+    identity::api_key::{Key, Keys},
+    upstream::Client,
+};
 
 #[derive(Debug, clap::Args)]
 #[group(required = true)]
@@ -28,9 +32,29 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let config = &resolved.config;
         Client::new(&config.upstream, resolved.base, resolved.credentials)
             .map_err(|error| Failure::config(format!("{}: {error}", error.key())))?;
-        let (orgs, keys) = (config.orgs.len(), config.identity.api_keys.len());
+        let (orgs, keys) = (config.orgs.len(), resolved.keys.len());
         let (path, url) = (path.display(), &config.upstream.base_url);
-        print(format_args!("{path}: ok ({orgs} orgs, {keys} keys, upstream {url})\n"))?;
+        let callers = callers(&resolved.keys, SystemTime::now());
+        print(format_args!("{path}: ok ({orgs} orgs, {keys} keys, upstream {url})\n{callers}"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who may call what, for which org and until when: a line for each key, which it names and does not show.
+fn callers(keys: &Keys, now: SystemTime) -> String {
+    let mut text = String::new();
+    for key in keys.all() {
+        let Key { identity, expires } = key;
+        let scopes: Vec<_> = identity.scopes.names().collect();
+        let until = match expires {
+            None => "does not expire".to_owned(),
+            Some(time) if key.is_valid(now) => format!("expires {time}"),
+            Some(time) => format!("expired {time}"),
+        };
+        let (org, subject, id, scopes) =
+            (&identity.org, &identity.subject, &identity.credential, scopes.join(", "));
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  org {org}, subject {subject}, key {id}: {scopes}; {until}");
+    }
+    text
 }

@@ -12,7 +12,7 @@ use super::{Failure, print, serve};
 use crate::{
     app::{App, Listeners},
     audit,
-    call::{CredentialId, RequestId, SubjectId},
+    call::{CredentialId, RequestId},
     config::{Config, Credential, Identity, Org},
     front,
     identity::api_key::{self, NewKey},
@@ -108,11 +108,9 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
 
 /// The configuration that a `serve` of the same kind would have.
 fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) -> Config {
-    let api_keys = demos.iter().map(|demo| api_key::Config {
-        id: CredentialId::from(format!("{}-{SUBJECT}", demo.org.name).as_str()),
-        subject: SubjectId::from(SUBJECT),
-        org: demo.org.name.as_str().into(),
-        sha256: demo.key.sha256,
+    let api_keys = demos.iter().map(|demo| {
+        let id = CredentialId::from(format!("{}-{SUBJECT}", demo.org.name).as_str());
+        api_key::Config::new(id, SUBJECT.into(), demo.org.name.as_str().into(), demo.key.sha256)
     });
     let orgs = demos.iter().map(|demo| Org {
         id: demo.org.name.as_str().into(),
@@ -127,7 +125,7 @@ fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) 
         server: server::Config::default(),
         shutdown: server::Shutdown::default(),
         telemetry: telemetry::Config::default(),
-        identity: Identity { api_keys: api_keys.collect() },
+        identity: Identity { api_keys: api_keys.collect(), ..Identity::default() },
         requests: front::Config::default(),
         cors: front::cors::Config { origins: args.cors_origins.clone() },
         reflection: front::reflect::Config { enabled: true },

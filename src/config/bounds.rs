@@ -11,6 +11,10 @@ const MAX_REQUEST: usize = 4 << 20;
 const MAX_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 /// Longer waits for one exchange with upstream are a mistake.
 const MAX_UPSTREAM: Duration = Duration::from_secs(3600);
+/// Each look reads the file; one so often costs next to nothing.
+const MIN_RELOAD: Duration = Duration::from_millis(10);
+/// A key that leaked must not work for longer.
+const MAX_RELOAD: Duration = Duration::from_secs(60);
 /// The buckets count whole nanoseconds between calls: up to here a rate is exact to a thousandth.
 const MAX_RATE: u32 = 1_000_000;
 /// An id is a metric label and a part of log lines.
@@ -23,7 +27,7 @@ pub(super) const ID: &str = "must be 1 to 64 of A-Z a-z 0-9 . _ -";
 
 /// Everything but the listener, the callers and the orgs.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
-    let Config { cors, deadline, limits, requests, upstream, audit, .. } = config;
+    let Config { cors, deadline, limits, requests, upstream, audit, identity, .. } = config;
     let to = |max: Duration| move |time: Duration| !time.is_zero() && time <= max;
     let (call, exchange) = (to(MAX_DEADLINE), to(MAX_UPSTREAM));
     // Mapped addresses (::ffff:127.0.0.1) are what they map to.
@@ -47,6 +51,11 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         (call(deadline.default), "deadline.default", "must be above 0 and at most 24h"),
         (call(deadline.max), "deadline.max", "must be above 0 and at most 24h"),
         (deadline.max >= deadline.default, "deadline.max", "must be at least deadline.default"),
+        (
+            (MIN_RELOAD..=MAX_RELOAD).contains(&identity.reload_interval),
+            "identity.reload_interval",
+            "must be from 10ms to 1min",
+        ),
         (limits.in_flight > 0, "limits.in_flight", "must be at least 1"),
         ((1..=MAX_REQUEST).contains(&requests.max_bytes), "requests.max_bytes", "must be from 1 to 4194304"),
         (call(requests.read_timeout), "requests.read_timeout", "must be above 0 and at most 24h"),
@@ -95,6 +104,9 @@ pub(super) fn check_caller(key: &api_key::Config) -> Result<(), (&'static str, &
     }
     if !(1..=MAX_SUBJECT).contains(&subject.len()) || !subject.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(("subject", "must be 1 to 128 printable ASCII characters without spaces"));
+    }
+    if key.scopes.is_empty() {
+        return Err(("scopes", "must name at least one scope, or be left out for all"));
     }
     Ok(())
 }

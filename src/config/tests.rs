@@ -10,10 +10,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Config, ConfigError, Resolved};
+use super::{Config, ConfigError, Identity, Resolved, keys};
 use crate::{front, limit, policy, server, telemetry, upstream};
 
 const EXAMPLE: &str = include_str!("../../deploy/gateway.example.toml");
+const KEYS_EXAMPLE: &str = include_str!("../../deploy/keys.example.toml");
 const GOOD: &str = r#"
     identity.api_keys = [
         { id = "ci", subject = "ci", org = "acme", sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" },
@@ -30,6 +31,14 @@ fn full_example() -> String {
         _ => line,
     };
     EXAMPLE.lines().map(switch_on).collect::<Vec<_>>().join("\n")
+}
+
+/// A key file as it has to be.
+fn key_file(directory: &Path, text: &str) -> PathBuf {
+    let file = directory.join("keys.toml");
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    file
 }
 
 fn env(name: &str) -> Option<String> {
@@ -54,11 +63,13 @@ fn the_example_resolves_with_and_without_what_is_optional() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("acme-token");
     fs::write(&token, "\n  acme-token-1 \n").unwrap();
-    let key = certificate(directory.path());
-    for text in [EXAMPLE.to_owned(), full_example()] {
+    let (key, file) = (certificate(directory.path()), key_file(directory.path(), KEYS_EXAMPLE));
+    for (text, count) in [(EXAMPLE.to_owned(), 2), (full_example(), 4)] {
         let text = text.replace("/run/secrets/acme-token", &token.display().to_string());
         let text = text.replace("/etc/prebuild-gateway/tls", &directory.path().display().to_string());
+        let text = text.replace("/etc/prebuild-gateway/keys.toml", &file.display().to_string());
         let resolved = resolve(&text).unwrap();
+        assert_eq!(resolved.keys.len(), count);
         assert_eq!(resolved.rates.len(), 2);
         let shown = format!("{resolved:?}");
         assert!(!shown.contains("acme-token-1"), "a token shows");
@@ -88,6 +99,7 @@ fn the_example_has_the_defaults() {
     same("server", &example.server, &server::Config::default());
     same("shutdown", &example.shutdown, &server::Shutdown::default());
     same("telemetry", &example.telemetry, &telemetry::Config::default());
+    same("identity", &example.identity.reload_interval, &Identity::default().reload_interval);
     same("requests", &example.requests, &front::Config::default());
     same("cors", &example.cors, &front::cors::Config::default());
     same("reflection", &example.reflection, &front::reflect::Config::default());
@@ -105,7 +117,7 @@ fn the_example_and_the_schema_have_the_same_keys() {
     properties(&schema, &schema, "", &mut declared);
     let example: Value = toml::from_str(&full_example()).unwrap();
     let mut shown = BTreeSet::new();
-    keys(&example, "", &mut shown);
+    names(&example, "", &mut shown);
     assert_eq!(shown, declared);
     assert!(declared.contains("orgs[].credential.env") && declared.contains("limits.requests.burst"));
 }
@@ -131,14 +143,14 @@ fn properties(root: &Value, schema: &Value, path: &str, found: &mut BTreeSet<Str
 }
 
 /// The same of a value.
-fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+fn names(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     for (name, value) in value.as_object().into_iter().flatten() {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        keys(value, &path, found);
+        names(value, &path, found);
         found.insert(path);
     }
     for item in value.as_array().into_iter().flatten() {
-        keys(item, &format!("{path}[]"), found);
+        names(item, &format!("{path}[]"), found);
     }
 }
 
@@ -156,6 +168,14 @@ fn the_schema_refuses_unknown_keys_everywhere() {
 #[test]
 fn every_bad_configuration_says_in_one_line_what_is_wrong() {
     let files = bad_configs();
+    // Version control does not keep modes.
+    for file in fs::read_dir("tests/bad-configs/keys").unwrap().map(|entry| entry.unwrap().path()) {
+        if file.is_dir() {
+            continue;
+        }
+        let mode = if file.ends_with("keys/open") { 0o644 } else { 0o600 };
+        fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+    }
     assert!(files.len() >= 100, "{}", files.len());
     let mut wrong = Vec::new();
     for file in files {
@@ -165,7 +185,8 @@ fn every_bad_configuration_says_in_one_line_what_is_wrong() {
         if said != expected || said.contains('\n') {
             wrong.push(format!("{}\n  expected {expected}\n  said     {said}", file.display()));
         }
-        assert!(!said.contains("secret"), "{}: a secret shows: {said}", file.display());
+        let shown = said.replace("`secret`", "the scope of that name");
+        assert!(!shown.contains("secret"), "{}: a secret shows: {said}", file.display());
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
@@ -204,6 +225,56 @@ fn what_the_bad_ones_are_made_from_is_good() {
 fn a_file_that_cannot_be_read_is_named() {
     let error = Config::load(Path::new("none/gateway.toml")).unwrap_err();
     assert_eq!(error.to_string(), "none/gateway.toml: cannot be read: entity not found");
+}
+
+#[test]
+fn a_key_file_adds_to_the_keys_and_may_be_the_only_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let entry = "[[identity.api_keys]]\nid = 'b'\nsubject = 'ci'\norg = 'acme'\n\
+                 sha256 = '60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752'\n";
+    let line = |text: &str| format!("identity.keys_file = {:?}", key_file(directory.path(), text));
+    let both = resolve(&format!("{}\n{GOOD}", line(entry))).unwrap();
+    assert_eq!((both.keys.len(), both.key_file.unwrap().first()), (2, entry));
+    let alone: String = GOOD.lines().filter(|line| !line.contains("sha256")).collect::<Vec<_>>().join("\n");
+    assert_eq!(resolve(&format!("{}\n{alone}", line(entry))).unwrap().keys.len(), 1);
+    // The last key can be taken away, too, in so many words.
+    let none = resolve(&format!("{}\n{alone}", line("identity.api_keys = []"))).unwrap();
+    assert!(none.keys.is_empty());
+    assert!(resolve(GOOD).unwrap().key_file.is_none());
+}
+
+#[test]
+fn a_key_file_is_closed_to_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = key_file(directory.path(), "identity.api_keys = []");
+    let text = format!("identity.keys_file = {file:?}\n{GOOD}");
+    for mode in [0o600, 0o400, 0o700, 0o640, 0o440] {
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        resolve(&text).unwrap();
+    }
+    for mode in [0o620, 0o604, 0o602, 0o601, 0o610, 0o666] {
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let error = resolve(&text).unwrap_err();
+        assert_eq!(error.key, "identity.keys_file");
+        assert!(error.problem.contains(&format!("has mode {mode:04o}")), "{error}");
+    }
+}
+
+#[test]
+fn a_key_file_has_a_bound() {
+    let directory = tempfile::tempdir().unwrap();
+    let long = format!("identity.api_keys = []\n# {}", "x".repeat(1 << 20));
+    let text = format!("identity.keys_file = {:?}\n{GOOD}", key_file(directory.path(), &long));
+    let error = resolve(&text).unwrap_err();
+    assert!(error.problem.ends_with("must be at most 1048576 bytes"), "{error}");
+}
+
+#[test]
+fn the_example_of_a_key_file_is_one() {
+    let entries = keys::entries(KEYS_EXAMPLE).unwrap();
+    assert_eq!(entries.len(), 2);
+    assert!(entries.iter().any(|entry| entry.expires.is_some()), "it shows an expiry");
+    assert!(entries.iter().any(|entry| entry.scopes.len() == 2), "it shows scopes");
 }
 
 #[test]

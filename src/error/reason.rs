@@ -51,6 +51,9 @@ reasons! {
     /// No `authorization: Bearer`, or one that nobody has.
     Unauthenticated = "UNAUTHENTICATED", Unauthenticated, Caller, Never, No,
         "missing or unknown credentials";
+    /// The caller is known, but the credential's scopes do not cover the method.
+    ScopeMissing = "SCOPE_MISSING", PermissionDenied, Caller, Never, No,
+        "credential has no scope for this method";
     /// The path names no method that the gateway serves.
     UnknownMethod = "UNKNOWN_METHOD", Unimplemented, Caller, Never, No,
         "unknown service or method";

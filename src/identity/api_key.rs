@@ -3,14 +3,24 @@
 //! A slow hash protects guessable passwords. These keys are not guessable, and a slow hash would be a lever for
 //! overload.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    hash::{Hash, Hasher},
+    time::SystemTime,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
-use crate::call::{CredentialId, Identity, OrgId, SubjectId};
+use super::expiry::Expiry;
+use crate::{
+    call::{CredentialId, Identity, OrgId, Scope, Scopes, SubjectId},
+    rpc::Class,
+};
 
 /// Marks the keys, so that secret scanners can find them.
 const PREFIX: &str = "pgw_";
@@ -18,7 +28,7 @@ const KEY_BYTES: usize = 32;
 /// Longer tokens cannot be ours and are not hashed: a 1 MiB token must stay cheap.
 const MAX_TOKEN: usize = 256;
 
-/// One entry of `[[identity.api_keys]]`
+/// One entry of `[[identity.api_keys]]`. A subject may have several keys: that is how one is replaced by the next.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -30,17 +40,30 @@ pub struct Config {
     pub org: OrgId,
     /// SHA-256 of the key, 64 hexadecimal digits; `keys new` prints it.
     pub sha256: KeyHash,
+    /// From then on the key is unknown; a time by RFC 3339 with its offset. Without it the key does not expire.
+    #[serde(default)]
+    pub expires: Option<Expiry>,
+    /// What may be called with it: `read`, `mutate`, `secret`, or names of methods; at least one. All three by default.
+    #[serde(default = "every_class")]
+    pub scopes: Vec<Scope>,
 }
 
-/// SHA-256 of a key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+/// SHA-256 of a key. Compared in constant time: how long it takes tells nothing of a hash.
+#[derive(Clone, Copy, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
 pub struct KeyHash([u8; KEY_BYTES]);
 
-/// All keys by their hash. The look-up compares hashes: what its time tells of a 256-bit hash says nothing of a key.
+/// All keys by their hash.
 #[derive(Debug, Default)]
-pub struct Keys(HashMap<KeyHash, Identity>);
+pub struct Keys(HashMap<KeyHash, Key>);
+
+/// What the gateway knows of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub identity: Identity,
+    pub expires: Option<Expiry>,
+}
 
 /// A new key, shown once.
 pub struct NewKey {
@@ -48,15 +71,29 @@ pub struct NewKey {
     pub sha256: KeyHash,
 }
 
-/// What is wrong with a hash or a set of keys.
+/// The text is no hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be 64 hexadecimal digits")]
+pub struct NotAHash;
+
+/// What is wrong with a set of keys, and with which of them, from 0.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    #[error("must be 64 hexadecimal digits")]
-    Hash,
-    #[error("`{0}` has the same sha256 as an earlier key")]
-    Duplicate(CredentialId),
-    #[error("id `{0}` is used twice")]
-    DuplicateId(CredentialId),
+    #[error("`{id}` has the same sha256 as an earlier key")]
+    Duplicate { index: usize, id: CredentialId },
+    #[error("id `{id}` is used twice")]
+    DuplicateId { index: usize, id: CredentialId },
+}
+
+fn every_class() -> Vec<Scope> {
+    Class::ALL.map(Scope::Class).to_vec()
+}
+
+impl Config {
+    /// A key that does not expire and is good for every method.
+    pub fn new(id: CredentialId, subject: SubjectId, org: OrgId, sha256: KeyHash) -> Self {
+        Self { id, subject, org, sha256, expires: None, scopes: every_class() }
+    }
 }
 
 impl KeyHash {
@@ -65,20 +102,32 @@ impl KeyHash {
     }
 }
 
-impl TryFrom<String> for KeyHash {
-    type Error = KeyError;
+impl PartialEq for KeyHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
 
-    fn try_from(hex: String) -> Result<Self, KeyError> {
+impl Hash for KeyHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl TryFrom<String> for KeyHash {
+    type Error = NotAHash;
+
+    fn try_from(hex: String) -> Result<Self, NotAHash> {
         let digits: Vec<u8> = hex
             .chars()
             .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
             .collect::<Option<_>>()
-            .ok_or(KeyError::Hash)?;
+            .ok_or(NotAHash)?;
         let bytes: Vec<u8> =
             digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
         match digits.len() {
-            64 => bytes.try_into().map(Self).map_err(|_| KeyError::Hash),
-            _ => Err(KeyError::Hash),
+            64 => bytes.try_into().map(Self).map_err(|_| NotAHash),
+            _ => Err(NotAHash),
         }
     }
 }
@@ -98,26 +147,59 @@ impl fmt::Debug for KeyHash {
 impl Keys {
     /// # Errors
     /// An id or a hash that stands twice: one key must not mean two callers.
-    pub fn new(configs: &[Config]) -> Result<Self, KeyError> {
-        let mut keys = HashMap::new();
-        for (index, config) in configs.iter().enumerate() {
-            if configs[..index].iter().any(|earlier| earlier.id == config.id) {
-                return Err(KeyError::DuplicateId(config.id.clone()));
+    pub fn new<'c>(configs: impl IntoIterator<Item = &'c Config>) -> Result<Self, KeyError> {
+        let (mut keys, mut ids) = (HashMap::new(), HashSet::new());
+        for (index, config) in configs.into_iter().enumerate() {
+            let id = config.id.clone();
+            if !ids.insert(id.clone()) {
+                return Err(KeyError::DuplicateId { index, id });
             }
-            let identity = Identity {
-                subject: config.subject.clone(),
-                org: config.org.clone(),
-                credential: config.id.clone(),
-            };
-            if keys.insert(config.sha256, identity).is_some() {
-                return Err(KeyError::Duplicate(config.id.clone()));
+            if keys.insert(config.sha256, Key::of(config)).is_some() {
+                return Err(KeyError::Duplicate { index, id });
             }
         }
         Ok(Self(keys))
     }
 
-    pub fn find(&self, token: &str) -> Option<&Identity> {
-        (token.len() <= MAX_TOKEN).then(|| self.0.get(&KeyHash::of(token))).flatten()
+    /// Whose key that is at this time. An expired key is unknown.
+    pub fn find(&self, token: &str, now: SystemTime) -> Option<&Identity> {
+        let hash = (token.len() <= MAX_TOKEN).then(|| KeyHash::of(token))?;
+        let key = self.0.get(&hash)?;
+        key.is_valid(now).then_some(&key.identity)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each key, by org, subject and id.
+    pub fn all(&self) -> Vec<&Key> {
+        let mut keys: Vec<_> = self.0.values().collect();
+        keys.sort_by_key(|Key { identity: Identity { org, subject, credential, .. }, .. }| {
+            (org.clone(), subject.clone(), credential.clone())
+        });
+        keys
+    }
+}
+
+impl Key {
+    fn of(config: &Config) -> Self {
+        let Config { id, subject, org, expires, scopes, .. } = config;
+        let identity = Identity {
+            subject: subject.clone(),
+            org: org.clone(),
+            credential: id.clone(),
+            scopes: Scopes::new(scopes),
+        };
+        Self { identity, expires: expires.clone() }
+    }
+
+    pub fn is_valid(&self, now: SystemTime) -> bool {
+        self.expires.as_ref().is_none_or(|expires| expires.is_after(now))
     }
 }
 

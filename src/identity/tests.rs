@@ -1,15 +1,21 @@
 //! Keys that are known, and everything that is not.
 
+use std::time::{Duration, SystemTime};
+
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 
 use super::{
-    Identities, Unauthenticated,
-    api_key::{Config, KeyError, KeyHash, Keys, NewKey},
+    Expiry, Identities, NotATime, Unauthenticated,
+    api_key::{Config, KeyError, KeyHash, Keys, NewKey, NotAHash},
 };
-use crate::error::{Code, Error};
+use crate::{
+    call::{Scope, Scopes},
+    error::{Code, Error},
+    rpc::{CREATE_PREBUILD, CREATE_PREBUILD_LOGS_TOKEN, Class, GET_AUTHENTICATED_IDENTITY, LIST_PREBUILDS},
+};
 
 fn config(id: &str, key: &str) -> Config {
-    Config { id: id.into(), subject: "ci".into(), org: "acme".into(), sha256: KeyHash::of(key) }
+    Config::new(id.into(), "ci".into(), "acme".into(), KeyHash::of(key))
 }
 
 fn headers(values: &[&str]) -> HeaderMap {
@@ -63,14 +69,121 @@ fn new_keys_are_long_different_and_hashed_as_printed() {
 #[test]
 fn a_hash_is_64_hexadecimal_digits() {
     for bad in ["", "ab", &"g".repeat(64), &"0".repeat(63), &"0".repeat(65), &"é".repeat(32)] {
-        assert_eq!(KeyHash::try_from(bad.to_owned()), Err(KeyError::Hash), "{bad}");
+        assert_eq!(KeyHash::try_from(bad.to_owned()), Err(NotAHash), "{bad}");
     }
 }
 
 #[test]
 fn one_key_cannot_mean_two_callers() {
-    let same = Keys::new(&[config("a", "k"), config("b", "k")]);
-    assert!(matches!(same, Err(KeyError::Duplicate(_))));
-    let same_id = Keys::new(&[config("a", "k"), config("a", "l")]);
-    assert!(matches!(same_id, Err(KeyError::DuplicateId(_))));
+    let same = Keys::new(&[config("a", "k"), config("b", "k")]).unwrap_err();
+    assert_eq!(same, KeyError::Duplicate { index: 1, id: "b".into() });
+    let same_id = Keys::new(&[config("x", "j"), config("a", "k"), config("a", "l")]).unwrap_err();
+    assert_eq!(same_id, KeyError::DuplicateId { index: 2, id: "a".into() });
+}
+
+#[test]
+fn a_subject_may_have_several_keys() {
+    let keys = Keys::new(&[config("b", "k"), config("a", "l")]).unwrap();
+    let now = SystemTime::now();
+    assert_eq!(keys.find("k", now).unwrap().subject, keys.find("l", now).unwrap().subject);
+    let ids: Vec<_> = keys.all().iter().map(|key| key.identity.credential.to_string()).collect();
+    assert_eq!(ids, ["a", "b"]);
+}
+
+#[test]
+fn an_expired_key_is_an_unknown_one() {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let expires = Some(Expiry::try_from("2027-01-15T08:00:00Z").unwrap());
+    let keys = Keys::new(&[Config { expires, ..config("a", "k") }]).unwrap();
+    assert!(keys.find("k", at - Duration::from_nanos(1)).is_some());
+    assert!(keys.find("k", at).is_none(), "from then on");
+    assert!(keys.find("k", at + Duration::from_secs(1)).is_none());
+
+    let past = Some(Expiry::try_from("2020-01-01T00:00:00Z").unwrap());
+    let identities = Identities::new(Keys::new(&[Config { expires: past, ..config("a", "k") }]).unwrap());
+    assert_eq!(identities.identify(&headers(&["Bearer k"])), Err(Unauthenticated));
+}
+
+#[test]
+fn a_time_has_a_date_a_time_and_an_offset() {
+    let utc = Expiry::try_from("2027-01-15T08:00:00Z").unwrap();
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    for same in ["2027-01-15T10:30:00+02:30", "2027-01-14T23:00:00.000-09:00", "2027-01-15t08:00:00z"] {
+        let other = Expiry::try_from(same).unwrap();
+        assert!(other.is_after(at - Duration::from_nanos(1)) && !other.is_after(at), "{same}");
+    }
+    assert_eq!(utc.to_string(), "2027-01-15T08:00:00Z");
+    for far in ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"] {
+        assert_eq!(Expiry::try_from(far).unwrap().to_string(), far);
+    }
+    for bad in [
+        "",
+        "never",
+        "1800000000",
+        "2027-01-15",
+        "08:00:00",
+        "2027-01-15T08:00:00",
+        "2027-02-30T08:00:00Z",
+        "2027-13-01T08:00:00Z",
+        "2027-01-15T25:00:00Z",
+        "2027-01-15T08:00:00Z ",
+        "15 Jan 2027 08:00:00 GMT",
+    ] {
+        assert_eq!(Expiry::try_from(bad), Err(NotATime), "{bad}");
+    }
+}
+
+#[test]
+fn scopes_are_classes_or_methods_and_cover_no_others() {
+    let scope = |text: &str| Scope::try_from(text.to_owned());
+    let mutate = Scopes::new(&[Scope::Class(Class::Mutate)]);
+    assert!(mutate.cover(&CREATE_PREBUILD));
+    assert!(!mutate.cover(&LIST_PREBUILDS), "a right to change is none to look");
+    assert!(!mutate.cover(&CREATE_PREBUILD_LOGS_TOKEN));
+    let read = Scopes::new(&[scope("read").unwrap()]);
+    assert!(read.cover(&LIST_PREBUILDS) && read.cover(&GET_AUTHENTICATED_IDENTITY));
+    assert!(!read.cover(&CREATE_PREBUILD));
+    let single = Scopes::new(&[scope("CreatePrebuildLogsToken").unwrap(), scope("CreatePrebuild").unwrap()]);
+    assert!(single.cover(&CREATE_PREBUILD_LOGS_TOKEN) && single.cover(&CREATE_PREBUILD));
+    assert!(!single.cover(&LIST_PREBUILDS));
+    assert!(crate::rpc::methods().all(|method| Scopes::all().cover(method)));
+    for unknown in
+        ["", "write", "Read", "*", "createprebuild", "StartPrebuild", "/gitpod.v1.PrebuildService/x"]
+    {
+        assert!(scope(unknown).is_err(), "{unknown}");
+    }
+}
+
+/// A scope names a method without its service.
+#[test]
+fn a_methods_name_is_only_one_methods() {
+    let names: std::collections::HashSet<_> = crate::rpc::methods().map(|method| method.name).collect();
+    assert_eq!(names.len(), crate::rpc::methods().count());
+}
+
+#[test]
+fn other_keys_count_at_once_and_for_every_clone() {
+    let identities = Identities::new(Keys::new(&[config("a", "k")]).unwrap());
+    let front = identities.clone();
+    assert!(front.identify(&headers(&["Bearer k"])).is_ok());
+    identities.replace(Keys::new(&[config("b", "l")]).unwrap());
+    assert_eq!(front.identify(&headers(&["Bearer k"])), Err(Unauthenticated));
+    assert_eq!(front.identify(&headers(&["Bearer l"])).unwrap().credential.as_str(), "b");
+}
+
+/// A time may also be TOML's own, which has no quotes.
+#[test]
+fn entries_are_read_as_they_are_written() {
+    let sha256 = KeyHash::of("k");
+    let entry = format!(
+        "id = 'a'\nsubject = 'ci'\norg = 'acme'\nsha256 = '{sha256}'\nscopes = ['read', 'CreatePrebuild']\n"
+    );
+    for expires in ["\"2027-01-15T08:00:00Z\"", "2027-01-15T08:00:00Z", "2027-01-15 08:00:00Z"] {
+        let config: Config = toml::from_str(&format!("{entry}expires = {expires}")).unwrap();
+        assert_eq!(config.expires.unwrap().to_string(), "2027-01-15T08:00:00Z", "{expires}");
+        assert_eq!(config.scopes, [Scope::Class(Class::Read), Scope::Method("CreatePrebuild")]);
+    }
+    for local in ["2027-01-15", "2027-01-15T08:00:00", "08:00:00", "1800000000"] {
+        assert!(toml::from_str::<Config>(&format!("{entry}expires = {local}")).is_err(), "{local}");
+    }
 }

@@ -111,6 +111,16 @@ impl Metrics {
         self.0.pool_bounds_crossed.inc();
     }
 
+    /// A changed key file was put in force.
+    pub fn key_file_loaded(&self) {
+        self.0.key_file_reloads.inc();
+    }
+
+    /// A changed key file cannot be served with; the last good one stays in force.
+    pub fn key_file_refused(&self) {
+        self.0.key_file_errors.inc();
+    }
+
     /// A record was handed to the audit log.
     pub fn audit_recorded(&self, stage: AuditStage) {
         self.0.audit_records.get_or_create(&ByStage { stage }).inc();

@@ -12,7 +12,7 @@ use std::{
 use governor::clock::MonotonicClock;
 use prebuild_gateway::{
     audit,
-    call::{Call, Context, Deadline, Handle as _, Identity, OrgId, Reply, RequestId},
+    call::{Call, Context, Deadline, Handle as _, Identity, OrgId, Reply, RequestId, Scopes},
     error::{Code, Error, Reason},
     gateway::{Gateway, Stages},
     limit::{Limits, Rate},
@@ -95,7 +95,12 @@ impl Gateways {
         let call = Call {
             method,
             context: Context::new(RequestId::new(), Instant::now(), None),
-            identity: Identity { subject: ORG.into(), org: OrgId::from(ORG), credential: ORG.into() },
+            identity: Identity {
+                subject: ORG.into(),
+                org: OrgId::from(ORG),
+                credential: ORG.into(),
+                scopes: Scopes::all(),
+            },
             facts,
             request: wire,
             deadline: Deadline::at(Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE)),

@@ -109,12 +109,9 @@ fn service(
     let limit = usize::try_from(request.message_receive_limit)?;
     let config =
         front::Config { max_bytes: if limit == 0 { MAX_REQUEST } else { limit }, ..front::Config::default() };
-    let keys = api_key::Keys::new(&[api_key::Config {
-        id: "suite".into(),
-        subject: "suite".into(),
-        org: OrgId::from("suite"),
-        sha256: api_key::KeyHash::of(KEY),
-    }])?;
+    let suite =
+        api_key::Config::new("suite".into(), "suite".into(), OrgId::from("suite"), api_key::KeyHash::of(KEY));
+    let keys = api_key::Keys::new(&[suite])?;
     let front =
         Front::new(Conformance, [&UNARY, &IDEMPOTENT_UNARY], config, allowed(Some(QUERY)), metrics.clone());
     let wire = Wire {

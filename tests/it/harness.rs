@@ -136,8 +136,21 @@ impl Gateway {
 
     /// What the operator's port says of the metrics.
     pub(crate) async fn metrics(&self) -> String {
+        self.operated("/metrics").await
+    }
+
+    /// The check of that name, as readiness shows it, and whether the gateway is ready.
+    pub(crate) async fn check(&self, name: &str) -> (Value, bool) {
+        let answer = self.operated("/readyz").await;
+        let report: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let check = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == name);
+        (check.cloned().unwrap_or_default(), report["ready"] == true)
+    }
+
+    async fn operated(&self, path: &str) -> String {
         let mut admin = TcpStream::connect(self.admin).await.unwrap();
-        admin.write_all(b"GET /metrics HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        admin.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         admin.read_to_string(&mut text).await.unwrap();
         text

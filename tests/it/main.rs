@@ -20,6 +20,8 @@ mod identity;
 #[cfg(test)]
 mod journey;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod matrix;
 #[cfg(test)]
 mod pool_race;
@@ -29,5 +31,9 @@ mod protocols;
 mod reflection;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod scopes;
+#[cfg(test)]
+mod strangers;
 #[cfg(test)]
 mod tls;

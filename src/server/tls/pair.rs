@@ -26,8 +26,9 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// Far more than a chain of certificates needs, and no burden to read again and again.
 const MAX_FILE: u64 = 1 << 20;
 
-/// The bits of a file's mode that give others than its owner access.
-const OTHERS: u32 = 0o077;
+/// What a file's mode must not grant: anything to others, or more than reading to the group. (Kubernetes gives a pod's own
+/// group that much where `fsGroup` is set.)
+const OTHERS: u32 = 0o037;
 
 const CERTIFICATE: &str = "tls.certificate";
 const KEY: &str = "tls.key";
@@ -51,7 +52,7 @@ pub enum Fault {
     NotAFile,
     #[error("is larger than 1 MiB")]
     TooLarge,
-    #[error("must be a file that only its owner has access to: mode 0600 or 0400")]
+    #[error("must be closed to others, and its group may read at most: mode 0600 or 0440, for instance")]
     Exposed,
     #[error("holds no certificate in PEM")]
     NoCertificate,

@@ -46,6 +46,8 @@ pub(super) struct Series {
     pub(super) credential_refused: Family<ByOrg, Counter>,
     pub(super) upstream_reachable: Gauge,
     pub(super) pool_bounds_crossed: Counter,
+    pub(super) key_file_reloads: Counter,
+    pub(super) key_file_errors: Counter,
     pub(super) audit_records: Family<ByStage, Counter>,
     pub(super) audit_write_errors: Counter,
     pub(super) audit_fsync: Histogram,
@@ -82,6 +84,8 @@ impl Series {
             credential_refused: Family::default(),
             upstream_reachable: Gauge::default(),
             pool_bounds_crossed: Counter::default(),
+            key_file_reloads: Counter::default(),
+            key_file_errors: Counter::default(),
             audit_records: Family::default(),
             audit_write_errors: Counter::default(),
             audit_fsync: Histogram::new(FSYNC_BUCKETS),
@@ -147,6 +151,16 @@ impl Series {
 
     fn register_process(&mut self) {
         let registry = &mut self.registry;
+        registry.register(
+            "key_file_reloads",
+            "Changes of the key file that were put in force",
+            self.key_file_reloads.clone(),
+        );
+        registry.register(
+            "key_file_errors",
+            "Changes of the key file that could not be served with; the last good one stayed in force",
+            self.key_file_errors.clone(),
+        );
         registry.register("audit_records", "Records for the audit log", self.audit_records.clone());
         registry.register(
             "audit_write_errors",

@@ -1,0 +1,80 @@
+//! What a credential is good for: classes of methods, or single ones.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::rpc::{self, Class, MethodSpec};
+
+/// One thing that a credential is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String")]
+pub enum Scope {
+    /// Every method of a class: `read`, `mutate` or `secret`.
+    Class(Class),
+    /// One method, by its name.
+    Method(&'static str),
+}
+
+/// All that a credential is good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scopes(Arc<[Scope]>);
+
+/// Neither a class nor a method that is served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be `read`, `mutate`, `secret` or the name of a method, like `CreatePrebuild`")]
+pub struct UnknownScope;
+
+impl Scope {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Class(class) => class.as_str(),
+            Self::Method(name) => name,
+        }
+    }
+
+    fn covers(self, method: &MethodSpec) -> bool {
+        match self {
+            Self::Class(class) => class == method.class,
+            Self::Method(name) => name == method.name,
+        }
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = UnknownScope;
+
+    fn try_from(text: String) -> Result<Self, UnknownScope> {
+        let classes = Class::ALL.into_iter().map(Self::Class);
+        let methods = rpc::methods().map(|method| Self::Method(method.name));
+        classes.chain(methods).find(|scope| scope.as_str() == text).ok_or(UnknownScope)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.try_into().map_err(D::Error::custom)
+    }
+}
+
+impl Scopes {
+    pub fn new(scopes: &[Scope]) -> Self {
+        Self(scopes.into())
+    }
+
+    /// Every class: what a credential is good for unless somebody says less.
+    pub fn all() -> Self {
+        Self::new(&Class::ALL.map(Scope::Class))
+    }
+
+    /// Whether the method may be called.
+    pub fn cover(&self, method: &MethodSpec) -> bool {
+        self.0.iter().any(|scope| scope.covers(method))
+    }
+
+    /// Their names, in the order in which they are written.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|scope| scope.as_str())
+    }
+}
