@@ -18,8 +18,8 @@ use crate::{
 const API_KEYS: &str = "identity.api_keys";
 const KEYS_FILE: &str = "identity.keys_file";
 
-/// Whoever writes the file decides who may call, and for whom. What a file's mode must not grant: anything to others, or more than reading to the group. (Kubernetes gives a pod's own
-/// group that much where `fsGroup` is set.)
+/// What the file's mode must not grant: anything to others, or more than reading to the group. (Kubernetes gives a pod's
+/// own group that much where `fsGroup` is set.) Whoever writes the file decides who may call, and for whom.
 const OTHERS: u32 = 0o037;
 
 /// Room for some five thousand keys; the file is read every `identity.reload_interval`.

@@ -66,9 +66,7 @@ impl Message {
             }
         }
     }
-}
 
-impl Message {
     /// The message with the page that the URL asks for.
     ///
     /// # Errors

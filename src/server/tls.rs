@@ -52,7 +52,7 @@ const HANDSHAKE: u8 = 22;
 pub struct Config {
     /// PEM file: the server's certificate, then those between it and the root that clients trust.
     pub certificate: PathBuf,
-    /// PEM file: the certificate's private key, in PKCS#8, PKCS#1 or SEC1; only its owner may have access.
+    /// PEM file: the certificate's private key, in PKCS#8, PKCS#1 or SEC1; closed to others.
     pub key: PathBuf,
     /// How often both files are looked at, above 0 and at most an hour.
     #[serde(with = "humantime_serde", default = "default_reload_interval")]

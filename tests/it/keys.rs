@@ -55,7 +55,7 @@ impl KeyFile {
         });
     }
 
-    /// As an operator should: beside it, then in its place. Such files are their owner's alone.
+    /// As an operator should: beside it, then in its place. Such files are closed to others.
     fn replace(&self, text: &str) {
         let mut file = NamedTempFile::new_in(&self.directory).unwrap();
         file.write_all(text.as_bytes()).unwrap();
