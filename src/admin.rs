@@ -59,7 +59,7 @@ pub struct Readiness {
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub ok: bool,
     /// Whether it can unready the process. Upstream's state must not: if upstream is gone all replicas see it, and
     /// with none ready callers would get resets in place of an answer.
@@ -84,13 +84,13 @@ impl Readiness {
 
 impl Check {
     /// A check that the process is not ready without.
-    pub const fn required(name: &'static str, ok: bool) -> Self {
-        Self { name, ok, required: true, detail: None }
+    pub fn required(name: impl Into<Cow<'static, str>>, ok: bool) -> Self {
+        Self { name: name.into(), ok, required: true, detail: None }
     }
 
     /// A check that is shown and no more.
-    pub const fn shown(name: &'static str, ok: bool) -> Self {
-        Self { name, ok, required: false, detail: None }
+    pub fn shown(name: impl Into<Cow<'static, str>>, ok: bool) -> Self {
+        Self { name: name.into(), ok, required: false, detail: None }
     }
 
     #[must_use]

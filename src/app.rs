@@ -1,6 +1,7 @@
 //! The running process: every part made from the config, started in order, and stopped in the reverse one.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     sync::{
@@ -14,29 +15,31 @@ use governor::clock::MonotonicClock;
 use prometheus_client::collector::Collector;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::{Layer as _, util::option_layer};
+use tower::{Layer as _, Service, util::option_layer};
 
 use crate::{
     admin::{self, Check, Readiness, Status},
     audit,
     config::Resolved,
-    front::{Front, Reflect},
+    front::{Front, HttpRequest, HttpResponse, Reflect},
     gateway::{Gateway, Stages, Wire},
     identity::Identities,
     limit::Limits,
     policy::Validate,
     rpc,
-    server::{self, Server},
+    server::{self, Server, Tls},
     telemetry::Metrics,
     upstream::{Client, ClientError, Organizations, Upstream},
 };
 
+mod files;
 mod health;
 mod keys;
 mod routes;
 
+use files::Files;
 use health::Health;
-use keys::KeyWatch;
+use keys::FollowedKeys;
 use routes::Routes;
 
 /// How long readiness says "draining" before connections are told: load balancers look every second or so.
@@ -72,7 +75,7 @@ struct State {
     metrics: Metrics,
     tasks: TaskTracker,
     health: Health,
-    keys: Option<KeyWatch>,
+    files: Files,
     draining: AtomicBool,
 }
 
@@ -161,15 +164,16 @@ impl App {
         let routes = option_layer(cors).layer(Routes::new(wire.around(front), health.service()));
         let addresses = (listeners.gateway.local_addr()?, listeners.admin.local_addr()?);
         let every = config.identity.reload_interval;
-        let keys = key_file.map(|file| KeyWatch::begin(file, every, identities, metrics.clone()));
-        let state = Arc::new(State { log, metrics, tasks, health, keys, draining: AtomicBool::new(false) });
-        let serving = match tls {
-            None => tokio::spawn(server.serve(listeners.gateway, routes, drain.clone())),
-            Some(tls) => {
-                tokio::spawn(stop.clone().run_until_cancelled_owned(tls.clone().follow()));
-                tokio::spawn(server.with_transport(tls).serve(listeners.gateway, routes, drain.clone()))
-            }
-        };
+        let mut files = Files::new(metrics.clone())?;
+        if let Some(file) = key_file {
+            let first = Ok(file.first().to_owned());
+            files.follow(FollowedKeys { file, identities }, first, every);
+        }
+        let state = Arc::new(State { log, metrics, tasks, health, files, draining: AtomicBool::new(false) });
+        if let Some(tls) = tls.clone() {
+            tokio::spawn(stop.clone().run_until_cancelled_owned(tls.follow()));
+        }
+        let serving = serve(server, tls, listeners.gateway, routes, drain.clone());
         let operating = tokio::spawn(admin::serve(listeners.admin, state.clone(), stop.clone()));
         let grace = config.shutdown.grace;
         Ok(Self { gateway: addresses.0, admin: addresses.1, state, drain, stop, grace, serving, operating })
@@ -201,6 +205,24 @@ impl App {
     }
 }
 
+/// Serves the main port, with a certificate or without.
+fn serve<S>(
+    server: Server,
+    tls: Option<Tls>,
+    listener: TcpListener,
+    service: S,
+    drain: CancellationToken,
+) -> JoinHandle<server::Summary>
+where
+    S: Service<HttpRequest, Response = HttpResponse, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    match tls {
+        None => tokio::spawn(server.serve(listener, service, drain)),
+        Some(tls) => tokio::spawn(server.with_transport(tls).serve(listener, service, drain)),
+    }
+}
+
 impl Status for State {
     fn ready(&self) -> Readiness {
         let draining = self.draining.load(Ordering::Relaxed);
@@ -210,7 +232,7 @@ impl Status for State {
             Check::required("not_draining", !draining),
             Check::shown("upstream", self.health.upstream_is_reachable()),
         ];
-        checks.extend(self.keys.as_ref().map(KeyWatch::check));
+        checks.extend(self.files.checks());
         Readiness { checks }
     }
 

@@ -1,4 +1,4 @@
-//! Who calls, from headers alone.
+//! Who calls, from what a request shows before its message is read.
 //!
 //! Everything unauthenticated looks alike: one code, one text, no hint which part was wrong.
 
@@ -7,7 +7,10 @@ use std::{sync::Arc, time::SystemTime};
 use arc_swap::ArcSwap;
 use http::{HeaderMap, header::AUTHORIZATION};
 
-use crate::{call::Identity, error::Error, error::Reason};
+use crate::{
+    call::{Deadline, Identity},
+    error::{Error, Reason},
+};
 
 pub mod api_key;
 mod expiry;
@@ -23,10 +26,21 @@ pub struct Identities {
     keys: Arc<ArcSwap<api_key::Keys>>,
 }
 
-/// Nobody that the gateway knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("missing or unknown credentials")]
-pub struct Unauthenticated;
+/// What a request shows of who sent it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'r> {
+    pub headers: &'r HeaderMap,
+    /// Until when somebody waits for the answer.
+    pub deadline: Deadline,
+}
+
+/// Why nobody is known by what a request shows. The texts are for logs: callers are told nothing but the code.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Nobody that the gateway knows.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+}
 
 impl Identities {
     pub fn new(keys: api_key::Keys) -> Self {
@@ -41,15 +55,20 @@ impl Identities {
     /// # Errors
     /// No `authorization` header, more than one, another scheme than Bearer (RFC 6750), or an unknown or
     /// expired token.
-    pub fn identify(&self, headers: &HeaderMap) -> Result<Identity, Unauthenticated> {
-        let token = bearer(headers).ok_or(Unauthenticated)?;
-        self.keys.load().find(token, SystemTime::now()).cloned().ok_or(Unauthenticated)
+    pub async fn identify(&self, shown: Shown<'_>) -> Result<Identity, Refused> {
+        let token = bearer(shown.headers).ok_or(Refused::Unauthenticated("no bearer token, or several"))?;
+        let keys = self.keys.load();
+        let identity = keys.find(token, SystemTime::now());
+        identity.cloned().ok_or(Refused::Unauthenticated("unknown or expired API key"))
     }
 }
 
-impl From<Unauthenticated> for Error {
-    fn from(unauthenticated: Unauthenticated) -> Self {
-        Self::refuse(Reason::Unauthenticated).with_source(unauthenticated)
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        let reason = match refused {
+            Refused::Unauthenticated(_) => Reason::Unauthenticated,
+        };
+        Self::refuse(reason).with_source(refused)
     }
 }
 

@@ -12,9 +12,9 @@
 //! | 6 | [`gateway`]: the way of a call |
 //! | 5 | [`front`]: protocols to calls and errors to bytes · [`upstream`]: permitted calls to Connect JSON and back |
 //! | 4 | the stages, which never name each other: [`identity`], [`limit`], [`policy`], [`audit`] |
-//! | 3 | [`connect`]: the Connect wire format, and the JSON transcoder |
-//! | 2 | [`call`]: one call, in no protocol · [`stack`]: a stage as a tower layer |
-//! | 1 | [`rpc`]: the method table · [`error`] · [`telemetry`] |
+//! | 3 | [`connect`]: the Connect wire format, and the JSON transcoder · [`follow`]: files read again when they change |
+//! | 2 | [`call`]: one call, in no protocol · [`stack`]: a stage as a tower layer · [`telemetry`] |
+//! | 1 | [`rpc`]: the method table · [`error`] · [`file`]: files that the config names |
 //! | 0 | [`proto`]: the generated code |
 //!
 //! A new RPC is the proto, a row in [`rpc`] and its facts. A new stage is a module and a line in [`gateway`].
@@ -27,6 +27,8 @@ pub mod cli;
 pub mod config;
 pub mod connect;
 pub mod error;
+pub mod file;
+pub mod follow;
 pub mod front;
 pub mod gateway;
 pub mod identity;

@@ -14,9 +14,9 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// A room names rooms of lower levels only.
 const LEVELS: &[(u8, &[&str])] = &[
     (0, &["proto"]),
-    (1, &["rpc", "error"]),
+    (1, &["rpc", "error", "file"]),
     (2, &["call", "stack", "telemetry"]),
-    (3, &["connect"]),
+    (3, &["connect", "follow"]),
     (4, STAGES),
     (5, &["front", "upstream"]),
     (6, &["gateway"]),

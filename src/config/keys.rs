@@ -1,31 +1,21 @@
 //! The API keys: those in the config, and those in a file of their own, which is read again while the gateway runs.
 
-use std::{
-    fs::{self, File},
-    io::Read as _,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Config, ConfigError, bounds, kind, read};
+use super::{Config, ConfigError, bounds, read};
 use crate::{
     call::OrgId,
+    file::{self, Access},
     identity::api_key::{self, KeyError, Keys},
 };
 
 const API_KEYS: &str = "identity.api_keys";
-const KEYS_FILE: &str = "identity.keys_file";
+/// The key of the config that names the file.
+pub const KEYS_FILE: &str = "identity.keys_file";
 
-/// What the file's mode must not grant: anything to others, or more than reading to the group. (Kubernetes gives a pod's
-/// own group that much where `fsGroup` is set.) Whoever writes the file decides who may call, and for whom.
-const OTHERS: u32 = 0o037;
-
-/// Room for some five thousand keys; the file is read every `identity.reload_interval`.
-const MAX_FILE: u64 = 1 << 20;
-
-/// The file of `identity.keys_file`, with all that its content is held against.
+/// The file of [`KEYS_FILE`], with all that its content is held against.
 #[derive(Clone, Debug)]
 pub struct KeyFile {
     path: PathBuf,
@@ -80,10 +70,6 @@ pub fn entries(text: &str) -> Result<Vec<api_key::Config>, ConfigError> {
 }
 
 impl KeyFile {
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// What the file held at start.
     pub fn first(&self) -> &str {
         &self.first
@@ -92,29 +78,9 @@ impl KeyFile {
     /// What the file holds now.
     ///
     /// # Errors
-    /// It cannot be read, is no file or too large, or others can read it, or its group write it.
+    /// It cannot be read, or others can read it, or its group write it.
     pub fn read(&self) -> Result<String, ConfigError> {
-        let unreadable = |error: &_| self.problem(format_args!(" cannot be read: {}", kind(error)));
-        // Before it is opened: that of a pipe would wait for a writer.
-        if !fs::metadata(&self.path).map_err(|error| unreadable(&error))?.is_file() {
-            return Err(self.problem(" is not a file"));
-        }
-        let file = File::open(&self.path).map_err(|error| unreadable(&error))?;
-        // Of the open file, not of its path: what is judged is what is read.
-        let metadata = file.metadata().map_err(|error| unreadable(&error))?;
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & OTHERS != 0 {
-            let problem = format_args!(
-                " has mode {mode:04o}: others must not read it, nor its group write it (chmod 600)"
-            );
-            return Err(self.problem(problem));
-        }
-        if metadata.len() > MAX_FILE {
-            return Err(self.problem(format_args!(" must be at most {MAX_FILE} bytes")));
-        }
-        let mut text = String::new();
-        file.take(MAX_FILE).read_to_string(&mut text).map_err(|error| unreadable(&error))?;
-        Ok(text)
+        file::read_text(&self.path, Access::Closed).map_err(|fault| self.problem(format_args!(" {fault}")))
     }
 
     /// All keys, where the file holds this.

@@ -2,9 +2,9 @@
 
 use super::{HttpRequest, HttpResponse};
 use crate::{
-    call::Context,
-    error::Error,
-    identity::Identities,
+    call::{Context, Deadline},
+    error::{Error, Reason},
+    identity::{Identities, Shown},
     stack::{Next, Stage},
 };
 
@@ -18,14 +18,16 @@ impl Stage<HttpRequest> for Identify {
 
     async fn call<S: Next<HttpRequest, HttpResponse>>(
         &self,
-        mut request: HttpRequest,
+        request: HttpRequest,
         next: S,
     ) -> Result<HttpResponse, Error> {
-        let identity = self.0.identify(request.headers())?;
-        if let Some(context) = request.extensions().get::<Context>() {
+        let (mut head, body) = request.into_parts();
+        let deadline = *head.extensions.get::<Deadline>().ok_or_else(|| Error::refuse(Reason::Internal))?;
+        let identity = self.0.identify(Shown { headers: &head.headers, deadline }).await?;
+        if let Some(context) = head.extensions.get::<Context>() {
             context.set_identity(identity.clone());
         }
-        request.extensions_mut().insert(identity);
-        next.run(request).await
+        head.extensions.insert(identity);
+        next.run(HttpRequest::from_parts(head, body)).await
     }
 }

@@ -1,15 +1,15 @@
 //! Keys that are known, and everything that is not.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 
 use super::{
-    Expiry, Identities, NotATime, Unauthenticated,
+    Expiry, Identities, NotATime, Refused, Shown,
     api_key::{Config, KeyError, KeyHash, Keys, NewKey, NotAHash},
 };
 use crate::{
-    call::{Scope, Scopes},
+    call::{Deadline, Identity, Scope, Scopes},
     error::{Code, Error},
     rpc::{CREATE_PREBUILD, CREATE_PREBUILD_LOGS_TOKEN, Class, GET_AUTHENTICATED_IDENTITY, LIST_PREBUILDS},
 };
@@ -22,20 +22,29 @@ fn headers(values: &[&str]) -> HeaderMap {
     values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect()
 }
 
-#[test]
-fn a_known_key_is_its_subject_and_org() {
+async fn identify(identities: &Identities, values: &[&str]) -> Result<Identity, Refused> {
+    let deadline = Deadline::at(Instant::now() + Duration::from_secs(1));
+    identities.identify(Shown { headers: &headers(values), deadline }).await
+}
+
+fn is_refused(result: Result<Identity, Refused>) -> bool {
+    matches!(result, Err(Refused::Unauthenticated(_)))
+}
+
+#[tokio::test]
+async fn a_known_key_is_its_subject_and_org() {
     let new = NewKey::generate().unwrap();
     let identities = Identities::new(Keys::new(&[config("ci-1", &new.key)]).unwrap());
     for scheme in ["Bearer", "bearer", "BEARER"] {
-        let identity = identities.identify(&headers(&[&format!("{scheme} {}", new.key)])).unwrap();
+        let identity = identify(&identities, &[&format!("{scheme} {}", new.key)]).await.unwrap();
         assert_eq!(identity.subject.as_str(), "ci");
         assert_eq!(identity.org.as_str(), "acme");
         assert_eq!(identity.credential.as_str(), "ci-1");
     }
 }
 
-#[test]
-fn whatever_is_wrong_looks_the_same() {
+#[tokio::test]
+async fn whatever_is_wrong_looks_the_same() {
     let new = NewKey::generate().unwrap();
     let identities = Identities::new(Keys::new(&[config("ci-1", &new.key)]).unwrap());
     let good = format!("Bearer {}", new.key);
@@ -53,9 +62,9 @@ fn whatever_is_wrong_looks_the_same() {
         &[&hash],
         &[&good, &good],
     ] {
-        assert_eq!(identities.identify(&headers(bad)), Err(Unauthenticated));
+        assert!(is_refused(identify(&identities, bad).await));
     }
-    assert_eq!(Error::from(Unauthenticated).code, Code::Unauthenticated);
+    assert_eq!(Error::from(Refused::Unauthenticated("")).code, Code::Unauthenticated);
 }
 
 #[test]
@@ -90,8 +99,8 @@ fn a_subject_may_have_several_keys() {
     assert_eq!(ids, ["a", "b"]);
 }
 
-#[test]
-fn an_expired_key_is_an_unknown_one() {
+#[tokio::test]
+async fn an_expired_key_is_an_unknown_one() {
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let expires = Some(Expiry::try_from("2027-01-15T08:00:00Z").unwrap());
     let keys = Keys::new(&[Config { expires, ..config("a", "k") }]).unwrap();
@@ -101,7 +110,7 @@ fn an_expired_key_is_an_unknown_one() {
 
     let past = Some(Expiry::try_from("2020-01-01T00:00:00Z").unwrap());
     let identities = Identities::new(Keys::new(&[Config { expires: past, ..config("a", "k") }]).unwrap());
-    assert_eq!(identities.identify(&headers(&["Bearer k"])), Err(Unauthenticated));
+    assert!(is_refused(identify(&identities, &["Bearer k"]).await));
 }
 
 #[test]
@@ -161,14 +170,14 @@ fn a_methods_name_is_only_one_methods() {
     assert_eq!(names.len(), crate::rpc::methods().count());
 }
 
-#[test]
-fn other_keys_count_at_once_and_for_every_clone() {
+#[tokio::test]
+async fn other_keys_count_at_once_and_for_every_clone() {
     let identities = Identities::new(Keys::new(&[config("a", "k")]).unwrap());
     let front = identities.clone();
-    assert!(front.identify(&headers(&["Bearer k"])).is_ok());
+    assert!(identify(&front, &["Bearer k"]).await.is_ok());
     identities.replace(Keys::new(&[config("b", "l")]).unwrap());
-    assert_eq!(front.identify(&headers(&["Bearer k"])), Err(Unauthenticated));
-    assert_eq!(front.identify(&headers(&["Bearer l"])).unwrap().credential.as_str(), "b");
+    assert!(is_refused(identify(&front, &["Bearer k"]).await));
+    assert_eq!(identify(&front, &["Bearer l"]).await.unwrap().credential.as_str(), "b");
 }
 
 /// A time may also be TOML's own, which has no quotes.

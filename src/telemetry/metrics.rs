@@ -19,7 +19,7 @@ mod series;
 mod tests;
 
 pub use labels::{AuditStage, UpstreamFault, shown_name};
-use labels::{ByMethod, ByMethodAndKind, ByName, ByOrg, ByStage, OTHER, Request, method_name};
+use labels::{ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByStage, OTHER, Request, method_name};
 use series::Series;
 
 /// The content type of [`Metrics::encode`]: OpenMetrics, which Prometheus reads.
@@ -111,14 +111,10 @@ impl Metrics {
         self.0.pool_bounds_crossed.inc();
     }
 
-    /// A changed key file was put in force.
-    pub fn key_file_loaded(&self) {
-        self.0.key_file_reloads.inc();
-    }
-
-    /// A changed key file cannot be served with; the last good one stays in force.
-    pub fn key_file_refused(&self) {
-        self.0.key_file_errors.inc();
+    /// What the file of a config key holds now was put in force, or cannot be served with.
+    pub fn reloaded(&self, key: &str, taken: bool) {
+        let result = if taken { "taken" } else { "refused" };
+        self.0.file_reloads.get_or_create(&ByKey { key: key.to_owned(), result }).inc();
     }
 
     /// A record was handed to the audit log.

@@ -27,8 +27,8 @@ const STABLE: &str = "pgw_stable-key";
 /// A key that was removed stops working within this time, also on an open connection.
 const PROMISED: Duration = Duration::from_secs(1);
 const ROUNDS: usize = 50;
-const LOADED: &str = "prebuild_gateway_key_file_reloads_total";
-const REFUSED: &str = "prebuild_gateway_key_file_errors_total";
+const LOADED: &str = r#"prebuild_gateway_file_reloads_total{key="identity.keys_file",result="taken"}"#;
+const REFUSED: &str = r#"prebuild_gateway_file_reloads_total{key="identity.keys_file",result="refused"}"#;
 
 /// A key file, and the directory that it is changed in.
 struct KeyFile {
@@ -162,7 +162,7 @@ async fn a_bad_file_never_takes_the_place_of_a_good_one() {
     let file = KeyFile::of(&[STABLE]);
     let gateway = gateway(&upstream, &file, often()).await;
     let mut raw = Raw::connect(gateway.address).await;
-    assert_eq!(gateway.check("keys_file").await.0["ok"], true);
+    assert_eq!(gateway.check("identity.keys_file").await.0["ok"], true);
     let twice = format!("{}{}", entry("pgw_new"), entry("pgw_new"));
     let taken =
         format!("{}sha256 = '{}'\n", entry("pgw_new").split("sha256").next().unwrap(), KeyHash::of(ACME_KEY));
@@ -180,7 +180,7 @@ async fn a_bad_file_never_takes_the_place_of_a_good_one() {
         file.replace(&text);
         refused += 1;
         counted(&gateway, REFUSED, refused).await;
-        let (check, ready) = gateway.check("keys_file").await;
+        let (check, ready) = gateway.check("identity.keys_file").await;
         assert_eq!((&check["ok"], &check["required"], ready), (&value!(false), &value!(false), true));
         let detail = check["detail"].as_str().unwrap();
         assert!(detail.starts_with("identity.keys_file: `") && detail.contains(problem), "{detail}");
@@ -198,7 +198,7 @@ async fn a_bad_file_never_takes_the_place_of_a_good_one() {
     std::fs::set_permissions(file.path(), Permissions::from_mode(0o600)).unwrap();
     until(&mut raw, "pgw_new", Code::Ok).await;
     assert_eq!(by(&mut raw, STABLE).await, Code::Unauthenticated);
-    let (check, ready) = gateway.check("keys_file").await;
+    let (check, ready) = gateway.check("identity.keys_file").await;
     assert_eq!((&check["ok"], &check["detail"], ready), (&value!(true), &value!(null), true));
 }
 

@@ -78,6 +78,13 @@ pub(super) struct ByName {
     pub(super) name: Arc<str>,
 }
 
+/// The keys are the config's, so they are few.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByKey {
+    pub(super) key: String,
+    pub(super) result: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ByOrg {
     pub(super) org: Arc<str>,

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::labels::{ByMethod, ByMethodAndKind, ByName, ByOrg, ByStage, Capped, Request, Version};
+use super::labels::{ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByStage, Capped, Request, Version};
 
 const PREFIX: &str = "prebuild_gateway";
 
@@ -46,8 +46,7 @@ pub(super) struct Series {
     pub(super) credential_refused: Family<ByOrg, Counter>,
     pub(super) upstream_reachable: Gauge,
     pub(super) pool_bounds_crossed: Counter,
-    pub(super) key_file_reloads: Counter,
-    pub(super) key_file_errors: Counter,
+    pub(super) file_reloads: Family<ByKey, Counter>,
     pub(super) audit_records: Family<ByStage, Counter>,
     pub(super) audit_write_errors: Counter,
     pub(super) audit_fsync: Histogram,
@@ -84,8 +83,7 @@ impl Series {
             credential_refused: Family::default(),
             upstream_reachable: Gauge::default(),
             pool_bounds_crossed: Counter::default(),
-            key_file_reloads: Counter::default(),
-            key_file_errors: Counter::default(),
+            file_reloads: Family::default(),
             audit_records: Family::default(),
             audit_write_errors: Counter::default(),
             audit_fsync: Histogram::new(FSYNC_BUCKETS),
@@ -152,14 +150,10 @@ impl Series {
     fn register_process(&mut self) {
         let registry = &mut self.registry;
         registry.register(
-            "key_file_reloads",
-            "Changes of the key file that were put in force",
-            self.key_file_reloads.clone(),
-        );
-        registry.register(
-            "key_file_errors",
-            "Changes of the key file that could not be served with; the last good one stayed in force",
-            self.key_file_errors.clone(),
+            "file_reloads",
+            "Changes of files that are followed, by the config's key and by what became of them; what is refused leaves \
+             the last good state in force",
+            self.file_reloads.clone(),
         );
         registry.register("audit_records", "Records for the audit log", self.audit_records.clone());
         registry.register(

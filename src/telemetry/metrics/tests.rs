@@ -35,8 +35,8 @@ fn a_scrape_shows_what_happened() {
     metrics.upstream_failed(&CREATE_PREBUILD, UpstreamFault::Reset);
     metrics.credential_refused("acme");
     metrics.pool_bounds_crossed();
-    metrics.key_file_loaded();
-    metrics.key_file_refused();
+    metrics.reloaded("identity.keys_file", true);
+    metrics.reloaded("identity.keys_file", false);
     metrics.audit_recorded(AuditStage::Intent);
     metrics.audit_failed();
     metrics.audit_synced(Duration::from_micros(300));
@@ -57,8 +57,8 @@ fn a_scrape_shows_what_happened() {
             "prebuild_gateway_upstream_errors_total{method=\"CreatePrebuild\",kind=\"reset\"} 1",
             "prebuild_gateway_upstream_credential_refused_total{org=\"acme\"} 1",
             "prebuild_gateway_warm_pool_bounds_crossed_total 1",
-            "prebuild_gateway_key_file_reloads_total 1",
-            "prebuild_gateway_key_file_errors_total 1",
+            r#"prebuild_gateway_file_reloads_total{key="identity.keys_file",result="taken"} 1"#,
+            r#"prebuild_gateway_file_reloads_total{key="identity.keys_file",result="refused"} 1"#,
             "prebuild_gateway_audit_records_total{stage=\"intent\"} 1",
             "prebuild_gateway_audit_write_errors_total 1",
             "prebuild_gateway_audit_fsync_duration_seconds_count 1",

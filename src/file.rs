@@ -1,0 +1,77 @@
+//! Files that the config names: read whole, of modest size, and closed to others where they hold a secret.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Far more than keys and certificates need, and no burden to read again and again.
+const MAX_FILE: u64 = 1 << 20;
+
+/// What the mode of a closed file must not grant: anything to others, or more than reading to the group. (Kubernetes
+/// gives a pod's own group that much where `fsGroup` is set.) Whoever writes such a file decides who may call.
+const OTHERS: u32 = 0o037;
+
+/// Who may be able to read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody: certificates, public keys.
+    Open,
+    /// Its owner and its group; nobody but its owner may write it.
+    Closed,
+}
+
+/// Why a file cannot be served with. Its content is never shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("cannot be read: {0}")]
+    Unreadable(io::ErrorKind),
+    #[error("is not a file")]
+    NotAFile,
+    #[error("is larger than 1 MiB")]
+    TooLarge,
+    #[error("must be closed to others, and its group may read at most: mode 0600 or 0440, for instance")]
+    Exposed,
+}
+
+/// The whole file.
+///
+/// # Errors
+/// It cannot be read, is no file or too large, or is open to those that it should be closed to.
+pub fn read(path: &Path, access: Access) -> Result<Vec<u8>, Fault> {
+    // Before it is opened: a pipe would wait for its writer.
+    if !fs::metadata(path)?.is_file() {
+        return Err(Fault::NotAFile);
+    }
+    let file = File::open(path)?;
+    // Of the open file, not of its path: what is judged is what is read.
+    if access == Access::Closed && file.metadata()?.permissions().mode() & OTHERS != 0 {
+        return Err(Fault::Exposed);
+    }
+    let mut bytes = Vec::new();
+    let length = file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(length).is_ok_and(|length| length <= MAX_FILE) {
+        Ok(bytes)
+    } else {
+        Err(Fault::TooLarge)
+    }
+}
+
+/// As [`read`], of a text.
+///
+/// # Errors
+/// Also, it is not UTF-8.
+pub fn read_text(path: &Path, access: Access) -> Result<String, Fault> {
+    String::from_utf8(read(path, access)?).map_err(|_| Fault::Unreadable(io::ErrorKind::InvalidData))
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error.kind())
+    }
+}

@@ -1,0 +1,194 @@
+//! What is read from files at start, and read again while the gateway runs.
+//!
+//! Files are written in pieces and one after the other. So what a look shows counts only when the one before has shown
+//! the same, and what cannot be served with leaves the last good state in force, as a whole.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::watch, task::spawn_blocking, time};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::telemetry::Metrics;
+
+#[cfg(test)]
+mod tests;
+
+/// Something that files say.
+pub trait Follow: Send + Sync + 'static {
+    /// What a look shows: the content or its hash, or what is wrong. Two equal ones in a row count.
+    type Look: Clone + PartialEq + Send + 'static;
+
+    /// The key of the config that names the file: as log, metrics and readiness have it.
+    fn key(&self) -> String;
+
+    /// Reads what is there now. May block.
+    fn look(&self) -> Self::Look;
+
+    /// Puts it in force, whole, or says why not.
+    fn take(&self, look: Self::Look) -> impl Future<Output = Taken> + Send;
+}
+
+/// What became of a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is in force.
+    InForce,
+    /// It cannot be served with, and what was in force stays. In one line, without secrets.
+    Refused(String),
+    /// It cannot be told yet. The next look is judged again, also if it shows the same.
+    Undecided(String),
+}
+
+/// Tells every follower to look at once.
+#[derive(Clone, Debug)]
+pub struct Asking(watch::Sender<()>);
+
+/// Follows by a task that ends with it.
+#[derive(Debug)]
+pub struct Following {
+    key: String,
+    problem: Problem,
+    _unfollow: DropGuard,
+}
+
+/// Why what the files say now is not in force; none if it is.
+type Problem = Arc<Mutex<Option<String>>>;
+
+/// The task.
+struct Follower<F: Follow> {
+    followed: Arc<F>,
+    key: String,
+    metrics: Metrics,
+    problem: Problem,
+    /// The last look.
+    seen: F::Look,
+    /// The last look that was acted on; none if it has to be judged again.
+    judged: Option<F::Look>,
+}
+
+impl Asking {
+    pub fn new() -> Self {
+        Self(watch::Sender::new(()))
+    }
+
+    /// Somebody says that the files are written, and wants to hear what becomes of them.
+    pub fn ask(&self) {
+        self.0.send_replace(());
+    }
+}
+
+impl Default for Asking {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Following {
+    /// Looks `every` so often, and whenever it is asked. `first` is what was in force from the start.
+    pub fn begin<F: Follow>(
+        followed: F,
+        first: F::Look,
+        every: Duration,
+        asking: &Asking,
+        metrics: Metrics,
+    ) -> Self {
+        let (key, problem) = (followed.key(), Problem::default());
+        let follower = Follower {
+            followed: Arc::new(followed),
+            key: key.clone(),
+            metrics,
+            problem: Arc::clone(&problem),
+            seen: first.clone(),
+            judged: Some(first),
+        };
+        let followed = CancellationToken::new();
+        tokio::spawn(followed.clone().run_until_cancelled_owned(follower.run(every, asking.0.subscribe())));
+        Self { key, problem, _unfollow: followed.drop_guard() }
+    }
+
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Why what the files say now is not in force.
+    pub fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<F: Follow> Follower<F> {
+    async fn run(mut self, every: Duration, mut asked: watch::Receiver<()>) {
+        let mut due = time::interval(every);
+        // A disk that was slow once is not asked faster for it.
+        due.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        loop {
+            let is_asked = tokio::select! {
+                _ = due.tick() => false,
+                Ok(()) = asked.changed() => true,
+            };
+            let followed = Arc::clone(&self.followed);
+            // A panic in there would be a fault of ours; the next look finds out.
+            let Ok(look) = spawn_blocking(move || followed.look()).await else { continue };
+            self.consider(look, is_asked).await;
+        }
+    }
+
+    async fn consider(&mut self, look: F::Look, is_asked: bool) {
+        let is_settled = look == self.seen;
+        self.seen = look;
+        if is_asked || (is_settled && self.judged.as_ref() != Some(&self.seen)) {
+            self.judge().await;
+        }
+    }
+
+    /// What is shown and counted is true by the time that it can be seen.
+    async fn judge(&mut self) {
+        let (look, key) = (self.seen.clone(), &self.key);
+        let taken = self.followed.take(look.clone()).await;
+        self.judged = (!matches!(taken, Taken::Undecided(_))).then_some(look);
+        match taken {
+            Taken::InForce => {
+                self.metrics.reloaded(key, true);
+                tracing::info!(key, "what the file holds now is in force");
+                self.show(None);
+            }
+            Taken::Refused(problem) => {
+                self.metrics.reloaded(key, false);
+                tracing::error!(
+                    key,
+                    problem,
+                    "what the file holds now is not taken; the last good state stays"
+                );
+                self.show(Some(problem));
+            }
+            Taken::Undecided(problem) => {
+                // Told once, not at every look.
+                if self.problem().as_ref() != Some(&problem) {
+                    tracing::warn!(key, problem, "what the file holds now is not taken yet");
+                }
+                self.show(Some(problem));
+            }
+        }
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show(&self, problem: Option<String>) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+impl<T, E: fmt::Display> From<Result<T, E>> for Taken {
+    fn from(result: Result<T, E>) -> Self {
+        match result {
+            Ok(_) => Self::InForce,
+            Err(error) => Self::Refused(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! When a look counts, and what becomes of it.
+
+use std::sync::{Arc, Mutex};
+
+use super::{Asking, Follow, Follower, Following, Problem, Taken};
+use crate::telemetry::Metrics;
+
+/// Takes everything but what is "bad", and cannot tell of what is "odd".
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<&'static str>>>);
+
+impl Follow for Recorder {
+    type Look = &'static str;
+
+    fn key(&self) -> String {
+        "section.file".to_owned()
+    }
+
+    fn look(&self) -> &'static str {
+        "new"
+    }
+
+    async fn take(&self, look: &'static str) -> Taken {
+        self.0.lock().unwrap().push(look);
+        match look {
+            "bad" => Taken::Refused("it is bad".to_owned()),
+            "odd" => Taken::Undecided("it is odd".to_owned()),
+            _ => Taken::InForce,
+        }
+    }
+}
+
+/// A follower of which nothing but "first" was seen so far.
+struct Bench {
+    follower: Follower<Recorder>,
+    recorder: Recorder,
+    metrics: Metrics,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (recorder, metrics) = (Recorder::default(), Metrics::new());
+        let follower = Follower {
+            followed: Arc::new(recorder.clone()),
+            key: recorder.key(),
+            metrics: metrics.clone(),
+            problem: Problem::default(),
+            seen: "first",
+            judged: Some("first"),
+        };
+        Self { follower, recorder, metrics }
+    }
+
+    /// What was taken or refused at these looks.
+    async fn sees(&mut self, looks: &[&'static str]) -> Vec<&'static str> {
+        for look in looks {
+            self.follower.consider(look, false).await;
+        }
+        std::mem::take(&mut self.recorder.0.lock().unwrap())
+    }
+
+    fn counted(&self, result: &str, count: u64) {
+        let series = format!(
+            "prebuild_gateway_file_reloads_total{{key=\"section.file\",result=\"{result}\"}} {count}\n"
+        );
+        assert!(self.metrics.encode().contains(&series), "{}", self.metrics.encode());
+    }
+}
+
+#[tokio::test]
+async fn a_change_counts_once_and_when_two_looks_in_a_row_have_seen_it() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.sees(&["first", "half", "whole", "first", "whole"]).await, [""; 0]);
+    assert_eq!(bench.sees(&["whole", "whole", "whole"]).await, ["whole"]);
+    bench.counted("taken", 1);
+    assert_eq!(bench.sees(&["first", "whole", "whole"]).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_bad_is_shown_until_something_good_is_seen() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.sees(&["bad", "bad", "bad", "bad"]).await, ["bad"]);
+    assert_eq!(bench.follower.problem().as_deref(), Some("it is bad"));
+    bench.counted("refused", 1);
+    assert_eq!(bench.sees(&["first", "first"]).await, ["first"]);
+    assert_eq!(bench.follower.problem(), None);
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_yet_is_judged_at_every_look() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.sees(&["odd", "odd", "odd"]).await, ["odd", "odd"]);
+    assert_eq!(bench.follower.problem().as_deref(), Some("it is odd"));
+    assert!(!bench.metrics.encode().contains("section.file"));
+    assert_eq!(bench.sees(&["good", "good", "good"]).await, ["good"]);
+}
+
+#[tokio::test]
+async fn who_asks_is_answered_at_once_and_every_time() {
+    let mut bench = Bench::new();
+    bench.follower.consider("new", true).await;
+    bench.follower.consider("new", true).await;
+    bench.counted("taken", 2);
+    assert_eq!(bench.sees(&["new", "new"]).await, ["new", "new"], "asked twice, and not of itself");
+}
+
+#[tokio::test]
+async fn the_task_looks_when_asked_and_ends_with_its_handle() {
+    let (recorder, asking, metrics) = (Recorder::default(), Asking::new(), Metrics::new());
+    let hour = std::time::Duration::from_secs(3600);
+    let following = Following::begin(recorder.clone(), "first", hour, &asking, metrics);
+    assert_eq!((following.key(), following.problem()), ("section.file", None));
+    asking.ask();
+    while recorder.0.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(asking.0.receiver_count(), 1);
+    drop(following);
+    while asking.0.receiver_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
