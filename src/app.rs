@@ -20,7 +20,8 @@ use tower::{Layer as _, Service, util::option_layer};
 use crate::{
     admin::{self, Check, Readiness, Status},
     audit,
-    config::Resolved,
+    call::OrgId,
+    config::{Callers, Resolved, Way},
     front::{Front, HttpRequest, HttpResponse, Reflect},
     gateway::{Gateway, Stages, Wire},
     identity::Identities,
@@ -29,7 +30,7 @@ use crate::{
     rpc,
     server::{self, Server, Tls},
     telemetry::Metrics,
-    upstream::{Client, ClientError, Organizations, Upstream},
+    upstream::{self, Client, ClientError, Learn, Organizations, Upstream},
 };
 
 mod files;
@@ -48,12 +49,17 @@ const NOTICE: Duration = Duration::from_millis(500);
 /// Mutations whose callers have left get at least this long to get their answers on record, also past the grace.
 const MIN_DRAIN: Duration = Duration::from_secs(1);
 
+/// Between two rounds of questions to an upstream that does not answer at start.
+const LEARN_PAUSE: Duration = Duration::from_secs(5);
+
 /// A gateway that serves.
 #[derive(Debug)]
 pub struct App {
     pub gateway: SocketAddr,
     pub admin: SocketAddr,
     state: Arc<State>,
+    learn: Learn,
+    orgs: Vec<OrgId>,
     drain: CancellationToken,
     stop: CancellationToken,
     grace: Duration,
@@ -117,39 +123,25 @@ impl App {
     /// # Errors
     /// The audit log cannot be opened, a certificate cannot be read, a setting cannot be served with.
     pub fn start(resolved: Resolved, listeners: Listeners) -> Result<Self, StartError> {
-        let Resolved {
-            config,
-            tls,
-            keys,
-            key_file,
-            rates,
-            base,
-            credentials,
-            organizations,
-            request_metadata,
-            response_metadata,
-        } = resolved;
+        let Resolved { config, tls, callers, rates, way, request_metadata } = resolved;
         let server = Server::new(config.server, config.shutdown.clone())?;
-        let mut collectors: Vec<Box<dyn Collector>> = vec![Box::new(server.connections())];
-        collectors.extend(tls.as_ref().map(|tls| Box::new(tls.counters()) as Box<dyn Collector>));
-        let metrics = Metrics::with(collectors);
+        let metrics = metrics(&server, tls.as_ref());
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
-        let health = Health::watch(&base, config.upstream.health_interval, log.clone(), metrics.clone());
-        let cors = config.cors.layer(&response_metadata);
-        let client = Client::new(&config.upstream, base, credentials)?;
-        let upstream =
-            Upstream::new(client, response_metadata, config.upstream.mutation_timeout, metrics.clone());
+        let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
+        let cors = config.cors.layer(&way.response_metadata);
+        let learn = learn(&config.upstream, way, metrics.clone())?;
+        let orgs = rates.iter().map(|(org, _)| org.clone()).collect();
         let gateway = Gateway::new(Stages {
             tasks: tasks.clone(),
             log: log.clone(),
             limits: Limits::new(rates, MonotonicClock),
             validate: Validate { stricter: config.validation.stricter },
-            upstream,
-            organizations: Organizations::new(organizations),
+            learn: learn.clone(),
             metrics: metrics.clone(),
         });
         let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
+        let Callers { keys, key_file } = callers;
         let identities = Identities::new(keys);
         let wire = Wire {
             log: log.clone(),
@@ -176,12 +168,20 @@ impl App {
         let serving = serve(server, tls, listeners.gateway, routes, drain.clone());
         let operating = tokio::spawn(admin::serve(listeners.admin, state.clone(), stop.clone()));
         let grace = config.shutdown.grace;
-        Ok(Self { gateway: addresses.0, admin: addresses.1, state, drain, stop, grace, serving, operating })
+        let (gateway, admin) = addresses;
+        Ok(Self { gateway, admin, state, learn, orgs, drain, stop, grace, serving, operating })
     }
 
     /// The audit log, for what wants to see it end.
     pub fn log(&self) -> &audit::Log {
         &self.state.log
+    }
+
+    /// Asks upstream in the background what it calls the orgs whose config does not say it, so that no first call has
+    /// to. Nothing waits for it, and what fails is asked for again when a call needs it.
+    pub fn learn_organizations(&self) {
+        let asking = self.learn.clone().all(self.orgs.clone(), LEARN_PAUSE);
+        tokio::spawn(self.drain.clone().run_until_cancelled_owned(asking));
     }
 
     /// Ends it: no new calls, those in flight may finish within the grace period, then mutations whose callers have
@@ -203,6 +203,21 @@ impl App {
         let _ended = self.operating.await;
         Ended { requests_lost: summary.requests_lost, tasks_lost }
     }
+}
+
+/// Everything that is counted, with what the listener counts by itself.
+fn metrics(server: &Server, tls: Option<&Tls>) -> Metrics {
+    let mut collectors: Vec<Box<dyn Collector>> = vec![Box::new(server.connections())];
+    collectors.extend(tls.map(|tls| Box::new(tls.counters()) as Box<dyn Collector>));
+    Metrics::with(collectors)
+}
+
+/// The way to upstream, and what is known of the orgs there.
+fn learn(config: &upstream::Config, way: Way, metrics: Metrics) -> Result<Learn, ClientError> {
+    let Way { base, credentials, organizations, response_metadata } = way;
+    let client = Client::new(config, base, credentials)?;
+    let upstream = Upstream::new(client, response_metadata, config.mutation_timeout, metrics);
+    Ok(Learn::new(upstream, Organizations::new(organizations)))
 }
 
 /// Serves the main port, with a certificate or without.

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -98,6 +99,8 @@ struct Cells {
     identity: OnceLock<Identity>,
     recorder: OnceLock<Recorder>,
     lookup: OnceLock<String>,
+    asked_organization: OnceLock<()>,
+    mismatch: OnceLock<Mismatch>,
     permitted: OnceLock<()>,
     intended: OnceLock<()>,
     own: OnceLock<()>,
@@ -155,6 +158,30 @@ pub struct Reply {
     pub metadata: HeaderMap,
     /// Trailing response metadata, likewise.
     pub trailers: HeaderMap,
+    /// The connection that it came on.
+    pub line: Line,
+}
+
+/// A connection to upstream; nothing, for a reply that the gateway itself makes.
+#[derive(Clone, Default)]
+pub struct Line(Option<Arc<dyn Fn() + Send + Sync>>);
+
+/// What in upstream's answer was not the caller's (promise P7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    pub kind: MismatchKind,
+    /// How many objects were withheld.
+    pub objects: usize,
+}
+
+/// In what an object differs from what it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MismatchKind {
+    /// It belongs to another org.
+    Organization,
+    /// It is not the one that was asked for.
+    Id,
 }
 
 /// The seam between the fronts and the call plane: the gateway implements it, a test may.
@@ -196,6 +223,36 @@ impl Deadline {
     }
 }
 
+impl Line {
+    /// `close` keeps the connection from carrying any further request.
+    pub fn new(close: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(close)))
+    }
+
+    /// No further request goes over it; those under way may end.
+    pub fn close(&self) {
+        if let Some(close) = &self.0 {
+            close();
+        }
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Line")
+    }
+}
+
+impl MismatchKind {
+    /// As metrics, logs and records have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Organization => "organization",
+            Self::Id => "id",
+        }
+    }
+}
+
 impl Place {
     pub fn new(held: impl Any + Send + Sync) -> Self {
         Self(Arc::new(held))
@@ -214,6 +271,8 @@ impl Context {
             identity: OnceLock::new(),
             recorder: OnceLock::new(),
             lookup: OnceLock::new(),
+            asked_organization: OnceLock::new(),
+            mismatch: OnceLock::new(),
             permitted: OnceLock::new(),
             intended: OnceLock::new(),
             own: OnceLock::new(),
@@ -283,6 +342,24 @@ impl Context {
 
     pub fn set_lookup(&self, object: String) {
         self.0.lookup.get_or_init(|| object);
+    }
+
+    /// Whether upstream was asked on the call's behalf which organization the caller's is.
+    pub fn has_asked_organization(&self) -> bool {
+        self.0.asked_organization.get().is_some()
+    }
+
+    pub fn set_asked_organization(&self) {
+        self.0.asked_organization.get_or_init(|| ());
+    }
+
+    /// What in upstream's answer was not the caller's.
+    pub fn mismatch(&self) -> Option<Mismatch> {
+        self.0.mismatch.get().copied()
+    }
+
+    pub fn set_mismatch(&self, mismatch: Mismatch) {
+        self.0.mismatch.get_or_init(|| mismatch);
     }
 
     /// Whether the call has passed every check.

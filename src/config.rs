@@ -100,15 +100,27 @@ pub struct Identity {
 pub struct Resolved {
     pub config: Config,
     pub tls: Option<Tls>,
+    pub callers: Callers,
+    pub rates: Vec<(OrgId, Rate)>,
+    pub way: Way,
+    pub request_metadata: AllowList,
+}
+
+/// Who may call.
+#[derive(Debug)]
+pub struct Callers {
     pub keys: Keys,
     /// Where keys may be added and removed while the gateway runs.
     pub key_file: Option<KeyFile>,
-    pub rates: Vec<(OrgId, Rate)>,
+}
+
+/// The way to upstream.
+#[derive(Debug)]
+pub struct Way {
     pub base: upstream::Base,
     pub credentials: upstream::Credentials,
     /// What upstream calls the orgs, where the config says so.
     pub organizations: Vec<(OrgId, String)>,
-    pub request_metadata: AllowList,
     pub response_metadata: AllowList,
 }
 
@@ -174,7 +186,7 @@ impl Config {
         let tls = self.tls.clone().map(Tls::load).transpose();
         let tls = tls.map_err(|error| ConfigError::new(error.key, error))?;
         let credentials = org::credentials(&self.orgs, env)?;
-        let (keys, key_file) = keys::resolve(&self)?;
+        let callers = keys::resolve(&self)?;
         let base = upstream::Base::parse(&self.upstream.base_url)
             .map_err(|error| ConfigError::new("upstream.base_url", error))?;
         let request_metadata = AllowList::new(self.upstream.request_metadata.iter().map(String::as_str))
@@ -193,14 +205,10 @@ impl Config {
         Ok(Resolved {
             config: self,
             tls,
-            keys,
-            key_file,
+            callers,
             rates,
-            base,
-            credentials,
-            organizations,
+            way: Way { base, credentials, organizations, response_metadata },
             request_metadata,
-            response_metadata,
         })
     }
 }

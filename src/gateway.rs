@@ -21,7 +21,7 @@ use crate::{
     policy::{Authorize, InScope, Validate},
     stack::stage,
     telemetry::Metrics,
-    upstream::{Organizations, Resolve, Upstream, WhoAmI},
+    upstream::{Learn, Resolve, Tenancy, WhoAmI},
 };
 
 mod detach;
@@ -40,8 +40,8 @@ pub struct Stages {
     pub log: audit::Log,
     pub limits: Limits,
     pub validate: Validate,
-    pub upstream: Upstream,
-    pub organizations: Organizations,
+    /// The way to upstream, and what is known of the orgs there.
+    pub learn: Learn,
     pub metrics: Metrics,
 }
 
@@ -62,7 +62,9 @@ pub struct Wire {
 impl Gateway {
     /// The call plane: tower over `Call -> Reply`.
     pub fn new(stages: Stages) -> Self {
-        let Stages { tasks, log, limits, validate, upstream, organizations, metrics } = stages;
+        let Stages { tasks, log, limits, validate, learn, metrics } = stages;
+        let (upstream, organizations) = (learn.upstream().clone(), learn.organizations().clone());
+        let tenancy = Tenancy::new(organizations.clone(), metrics.clone());
         let service = ServiceBuilder::new()
             // First, so that whatever a mutation has begun below is also ended below, caller or no caller.
             .layer(stage(Detach::new(tasks)))
@@ -75,9 +77,12 @@ impl Gateway {
             .layer(stage(InScope))
             // What the message alone can show wrong; no look-up is spent on what is wrong anyway.
             .layer(stage(validate))
+            // Above all that goes upstream for the call: what upstream calls the org, without which no answer is the
+            // org's own. Asked once per org; a mutation that could not be judged afterwards is not sent.
+            .layer(stage(learn))
             // The one read that later checks may need. Below validate, so that its id is a UUID; above authorize,
             // which judges what it shows. It holds the object's lock until the write below has ended.
-            .layer(stage(Resolve::new(upstream.clone(), metrics)))
+            .layer(stage(Resolve::new(upstream.clone(), tenancy.clone(), metrics)))
             // Judges the effective request, and alone makes a Permitted<Call>.
             .layer(stage(Authorize))
             // Last before the wire: the intent is on disk before the first byte goes upstream.
@@ -85,6 +90,8 @@ impl Gateway {
             // Answers in place of upstream who the caller is, or asks it once what it calls the org. Down here, so that
             // it is as any other read to everything above.
             .layer(stage(WhoAmI::new(upstream.clone(), organizations)))
+            // Just above the wire: whatever the answer is, nobody above sees another org's.
+            .layer(stage(tenancy))
             // Takes only what was permitted.
             .service(upstream);
         Self(BoxCloneSyncService::new(service))

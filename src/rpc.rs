@@ -40,6 +40,7 @@ pub struct MethodSpec {
     decode: Decode<(Bytes, Facts)>,
     view: Decode<Seen>,
     recode: Decode<Bytes>,
+    retain: fn(&[u8], &[bool]) -> Result<Bytes, DecodeError>,
 }
 
 /// A method's names, as [`MethodSpec`] has them.
@@ -119,6 +120,7 @@ impl MethodSpec {
             decode: decode::<Q>,
             view: view::<R>,
             recode: recode::<R>,
+            retain: retain::<R>,
         }
     }
 
@@ -156,6 +158,20 @@ impl MethodSpec {
         (self.recode)(wire)
     }
 
+    /// A reply with those of its listed objects that `keep` says, by position; beyond its end they go.
+    ///
+    /// # Errors
+    /// The bytes are not the method's response message.
+    pub fn retain(&self, wire: &[u8], keep: &[bool]) -> Result<Bytes, DecodeError> {
+        (self.retain)(wire, keep)
+    }
+
+    /// The list of objects in a reply, where it has one.
+    pub fn listed(&self) -> Option<&'static Field> {
+        let is_list = |field: &&Field| field.repeated && matches!(field.kind, Kind::Message(_));
+        self.output()?.fields.iter().find(is_list)
+    }
+
     /// The schema of the request message. `None` only if a row names a message that its descriptors lack.
     pub fn input(&self) -> Option<&'static MessageSchema> {
         (self.schema)().message(self.input)
@@ -178,6 +194,12 @@ fn view<R: Response>(wire: &[u8]) -> Result<Seen, DecodeError> {
 
 fn recode<R: Response>(wire: &[u8]) -> Result<Bytes, DecodeError> {
     Ok(R::decode(wire)?.encode_to_vec().into())
+}
+
+fn retain<R: Response>(wire: &[u8], keep: &[bool]) -> Result<Bytes, DecodeError> {
+    let mut reply = R::decode(wire)?;
+    reply.retain(keep);
+    Ok(reply.encode_to_vec().into())
 }
 
 macro_rules! methods {

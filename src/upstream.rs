@@ -12,13 +12,17 @@ use serde::Deserialize;
 mod answer;
 mod client;
 mod forward;
+mod organizations;
 mod resolve;
+mod tenancy;
 mod who_am_i;
 
 pub use client::{Base, BaseError, Client, ClientError, Credentials};
 pub use forward::Upstream;
+pub use organizations::{Learn, Organizations};
 pub use resolve::Resolve;
-pub use who_am_i::{Organizations, WhoAmI};
+pub use tenancy::Tenancy;
+pub use who_am_i::WhoAmI;
 
 /// A connection that takes longer is not going to be there in time.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::{
-    call::{Call, Context, Reply, RequestId},
+    call::{Call, Context, Mismatch, Reply, RequestId},
     error::{Code, Error, Reason, Sent, code_name},
     rpc::{Facts, Filter, Object},
     telemetry::{Decision, metrics::AuditStage},
@@ -69,12 +69,15 @@ pub struct Record {
 #[derive(Clone, Debug, Serialize)]
 pub struct Attempt {
     pub kind: AttemptKind,
-    pub object: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AttemptKind {
+    /// The question which organization the org is upstream.
+    Organization,
     /// A read of the object that the call is about.
     Lookup,
 }
@@ -102,6 +105,9 @@ pub struct End {
     /// The answer shows a pool whose `min_size` is above its `max_size`.
     #[serde(skip_serializing_if = "is_false")]
     pub bounds_crossed: bool,
+    /// Upstream's answer, to the call or to its look-up, had in it what is not the caller's; it was withheld.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mismatch: Option<Mismatch>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -185,6 +191,7 @@ impl End {
             objects: objects.iter().take(MAX_OBJECTS).map(|object| uuid(&object.id)).collect(),
             drift: reply.drift.clone(),
             bounds_crossed: objects.iter().any(Object::bounds_crossed),
+            mismatch: context.mismatch(),
         }
     }
 
@@ -203,6 +210,7 @@ impl End {
             objects: Vec::new(),
             drift: Vec::new(),
             bounds_crossed: false,
+            mismatch: context.mismatch(),
         }
     }
 }
@@ -211,10 +219,12 @@ fn latency(context: &Context) -> u64 {
     u64::try_from(context.received().elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The read that was made on the call's behalf, if any.
+/// The reads that were made on the call's behalf, in order.
 fn attempts(context: &Context) -> Vec<Attempt> {
-    let attempt = |object: &str| Attempt { kind: AttemptKind::Lookup, object: uuid(object) };
-    context.lookup().map(attempt).into_iter().collect()
+    let asked = context.has_asked_organization();
+    let organization = asked.then_some(Attempt { kind: AttemptKind::Organization, object: None });
+    let lookup = |object: &str| Attempt { kind: AttemptKind::Lookup, object: Some(uuid(object)) };
+    organization.into_iter().chain(context.lookup().map(lookup)).collect()
 }
 
 /// An id, if it is one: what a caller types in its place may be anything, also a secret.

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 
-use super::{Call, Context, Deadline, Identity, Recorder, Reply, RequestId, Scopes};
+use super::{Call, Context, Deadline, Identity, Line, Recorder, Reply, RequestId, Scopes};
 use crate::rpc::{MethodSpec, Seen};
 
 /// A call of acme's with a minute left.
@@ -44,6 +44,7 @@ pub(crate) fn reply() -> Reply {
         drift: Vec::new(),
         metadata: HeaderMap::new(),
         trailers: HeaderMap::new(),
+        line: Line::default(),
     }
 }
 

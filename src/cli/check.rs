@@ -30,11 +30,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(path) = &args.config {
         let resolved = Config::load(path).and_then(|config| config.resolve(&env)).map_err(Failure::config)?;
         let config = &resolved.config;
-        Client::new(&config.upstream, resolved.base, resolved.credentials)
+        Client::new(&config.upstream, resolved.way.base, resolved.way.credentials)
             .map_err(|error| Failure::config(format!("{}: {error}", error.key())))?;
-        let (orgs, keys) = (config.orgs.len(), resolved.keys.len());
+        let (orgs, keys) = (config.orgs.len(), resolved.callers.keys.len());
         let (path, url) = (path.display(), &config.upstream.base_url);
-        let callers = callers(&resolved.keys, SystemTime::now());
+        let callers = callers(&resolved.callers.keys, SystemTime::now());
         print(format_args!("{path}: ok ({orgs} orgs, {keys} keys, upstream {url})\n{callers}"))?;
     }
     Ok(ExitCode::SUCCESS)

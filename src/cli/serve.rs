@@ -27,6 +27,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::new(format!("cannot listen: {error}")))?;
     let signals = signals()?;
     let app = App::start(resolved, listeners)?;
+    app.learn_organizations();
     tracing::info!(gateway = %app.gateway, admin = %app.admin, "serving");
     Ok(until_signal(app, signals, telemetry).await)
 }

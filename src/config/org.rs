@@ -17,7 +17,8 @@ pub struct Org {
     pub id: OrgId,
     /// The token that upstream knows this org by.
     pub credential: Credential,
-    /// What upstream calls the org, a UUID; upstream is asked on first need otherwise.
+    /// What upstream calls the org, a UUID, and the only organization whose objects its callers are shown. Otherwise
+    /// upstream is asked, at start or when a call first needs it.
     #[serde(default)]
     pub upstream_organization_id: Option<String>,
     /// A rate of its own in place of `limits.requests`.

@@ -69,7 +69,7 @@ fn the_example_resolves_with_and_without_what_is_optional() {
         let text = text.replace("/etc/prebuild-gateway/tls", &directory.path().display().to_string());
         let text = text.replace("/etc/prebuild-gateway/keys.toml", &file.display().to_string());
         let resolved = resolve(&text).unwrap();
-        assert_eq!(resolved.keys.len(), count);
+        assert_eq!(resolved.callers.keys.len(), count);
         assert_eq!(resolved.rates.len(), 2);
         let shown = format!("{resolved:?}");
         assert!(!shown.contains("acme-token-1"), "a token shows");
@@ -234,13 +234,13 @@ fn a_key_file_adds_to_the_keys_and_may_be_the_only_place() {
                  sha256 = '60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752'\n";
     let line = |text: &str| format!("identity.keys_file = {:?}", key_file(directory.path(), text));
     let both = resolve(&format!("{}\n{GOOD}", line(entry))).unwrap();
-    assert_eq!((both.keys.len(), both.key_file.unwrap().first()), (2, entry));
+    assert_eq!((both.callers.keys.len(), both.callers.key_file.unwrap().first()), (2, entry));
     let alone: String = GOOD.lines().filter(|line| !line.contains("sha256")).collect::<Vec<_>>().join("\n");
-    assert_eq!(resolve(&format!("{}\n{alone}", line(entry))).unwrap().keys.len(), 1);
+    assert_eq!(resolve(&format!("{}\n{alone}", line(entry))).unwrap().callers.keys.len(), 1);
     // The last key can be taken away, too, in so many words.
     let none = resolve(&format!("{}\n{alone}", line("identity.api_keys = []"))).unwrap();
-    assert!(none.keys.is_empty());
-    assert!(resolve(GOOD).unwrap().key_file.is_none());
+    assert!(none.callers.keys.is_empty());
+    assert!(resolve(GOOD).unwrap().callers.key_file.is_none());
 }
 
 #[test]
@@ -271,9 +271,9 @@ fn an_org_may_have_a_rate_of_its_own() {
 
 #[test]
 fn an_org_may_say_what_upstream_calls_it() {
-    assert!(resolve(GOOD).unwrap().organizations.is_empty());
+    assert!(resolve(GOOD).unwrap().way.organizations.is_empty());
     let own = "upstream_organization_id = \"0198c0de-0000-7000-8000-000000000001\", credential";
-    let organizations = resolve(&GOOD.replace("credential", own)).unwrap().organizations;
+    let organizations = resolve(&GOOD.replace("credential", own)).unwrap().way.organizations;
     assert_eq!(organizations, [("acme".into(), "0198c0de-0000-7000-8000-000000000001".to_owned())]);
 }
 

@@ -117,6 +117,15 @@ reasons! {
     /// No connection to upstream, or the request provably never left.
     UpstreamUnreachable = "UPSTREAM_UNREACHABLE", Unavailable, Gateway, Now, No,
         "upstream is unreachable; the call was not forwarded";
+    /// Nobody could say what upstream calls the caller's org, so its answers could not be judged.
+    OrganizationUnknown = "ORGANIZATION_UNKNOWN", Unavailable, Gateway, Now, No,
+        "upstream does not say which organization this is; the call was not forwarded";
+    /// The object that the call is about is not there, or another org's: one answer for both (promise P7).
+    NotFound = "NOT_FOUND", NotFound, Gateway, Never, Yes,
+        "no such prebuild or warm pool";
+    /// The answer is about another object than the call, or about another org's.
+    UpstreamTenancy = "UPSTREAM_TENANCY", Internal, Gateway, Never, Yes,
+        "upstream answered with what is not the caller's";
     /// A mutation left, and no usable answer came back.
     UpstreamOutcomeUnknown = "UPSTREAM_OUTCOME_UNKNOWN", Unknown, Gateway, Never, Maybe,
         "upstream gave no usable answer; the outcome is unknown";

@@ -145,6 +145,9 @@ pub trait Response: Message + Default {
     fn seen(self) -> Seen {
         Seen::default()
     }
+
+    /// Drops the objects of a list that `keep` does not name, by position.
+    fn retain(&mut self, _keep: &[bool]) {}
 }
 
 /// A string without presence: empty is absent.
@@ -299,24 +302,29 @@ impl From<pb::WarmPool> for Object {
 }
 
 macro_rules! shows {
-    ($($response:ident.$field:ident),*) => {$(
+    ($($response:ident.$field:ident $(, $retain:ident)?;)*) => {$(
         impl Response for pb::$response {
             fn seen(self) -> Seen {
                 Seen { objects: self.$field.into_iter().map(Object::from).collect() }
             }
+
+            $(fn $retain(&mut self, keep: &[bool]) {
+                let mut keep = keep.iter().copied();
+                self.$field.retain(|_| keep.next().unwrap_or_default());
+            })?
         }
     )*};
 }
 
 shows!(
-    CreatePrebuildResponse.prebuild,
-    ListPrebuildsResponse.prebuilds,
-    GetPrebuildResponse.prebuild,
-    CancelPrebuildResponse.prebuild,
-    CreateWarmPoolResponse.warm_pool,
-    GetWarmPoolResponse.warm_pool,
-    ListWarmPoolsResponse.warm_pools,
-    UpdateWarmPoolResponse.warm_pool
+    CreatePrebuildResponse.prebuild;
+    ListPrebuildsResponse.prebuilds, retain;
+    GetPrebuildResponse.prebuild;
+    CancelPrebuildResponse.prebuild;
+    CreateWarmPoolResponse.warm_pool;
+    GetWarmPoolResponse.warm_pool;
+    ListWarmPoolsResponse.warm_pools, retain;
+    UpdateWarmPoolResponse.warm_pool;
 );
 
 impl Response for pb::DeletePrebuildResponse {}

@@ -19,7 +19,9 @@ mod series;
 mod tests;
 
 pub use labels::{AuditStage, UpstreamFault, shown_name};
-use labels::{ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByStage, OTHER, Request, method_name};
+use labels::{
+    ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByStage, OTHER, Request, method_name,
+};
 use series::Series;
 
 /// The content type of [`Metrics::encode`]: OpenMetrics, which Prometheus reads.
@@ -99,6 +101,18 @@ impl Metrics {
     pub fn credential_refused(&self, org: &str) {
         let org = self.org(Some(org));
         self.0.credential_refused.get_or_create(&ByOrg { org }).inc();
+    }
+
+    /// An answer of upstream had in it what is not the org's: an alarm. `kind` is one of a fixed few.
+    pub fn tenancy_mismatched(&self, org: &str, method: &'static MethodSpec, kind: &'static str) {
+        let label = ByOrgAndMethod { org: self.org(Some(org)), method: method.name, kind };
+        self.0.tenancy_mismatches.get_or_create(&label).inc();
+    }
+
+    /// So many objects of an answer do not say whose they are.
+    pub fn organizations_missing(&self, method: &'static MethodSpec, objects: usize) {
+        let label = ByMethod { method: method.name };
+        self.0.organizations_missing.get_or_create(&label).inc_by(objects as u64);
     }
 
     /// Whether upstream takes connections.

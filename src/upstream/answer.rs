@@ -8,10 +8,10 @@ use prost::Message as _;
 use tonic_types::pb;
 
 use crate::{
-    call::Reply,
+    call::{Line, Reply},
     connect::{
         error::{ErrorBody, code_of_status, parse},
-        json::{Drift, DriftItem, Duplicates, to_wire},
+        json::{Drift, DriftItem, Duplicates, to_json, to_wire},
         metadata::AllowList,
     },
     error::{Code, DOMAIN, Detail as _, Error, Reason, Retry, Sent},
@@ -38,6 +38,8 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     /// Whether the request bore a credential of the gateway's.
     pub(super) is_credentialed: bool,
+    /// What it came on.
+    pub(super) line: Line,
     pub(super) body: Result<Bytes, BodyError>,
 }
 
@@ -69,11 +71,13 @@ enum Invalid {
     Json(#[from] crate::connect::json::ReadError),
     #[error("the body is not the response message")]
     Wire(#[from] prost::DecodeError),
+    #[error("the body cannot be written anew")]
+    Text(#[from] crate::connect::json::WriteError),
 }
 
 /// Reads an answer to a call of `method`.
 pub(super) fn read(method: &'static MethodSpec, answer: Answer, allowed: &AllowList) -> Verdict {
-    let Answer { status, headers, is_credentialed, body } = answer;
+    let Answer { status, headers, is_credentialed, line, body } = answer;
     let body = match body {
         Ok(body) => body,
         Err(BodyError::TooLarge) => {
@@ -83,7 +87,7 @@ pub(super) fn read(method: &'static MethodSpec, answer: Answer, allowed: &AllowL
     };
     if status == StatusCode::OK {
         return match reply(method, &headers, body, allowed) {
-            Ok((reply, drift)) => Verdict { result: Ok(reply), fault: None, drift },
+            Ok((reply, drift)) => Verdict { result: Ok(Reply { line, ..reply }), fault: None, drift },
             Err(reason) => fault(UpstreamFault::Invalid, invalid(reason)),
         };
     }
@@ -147,9 +151,11 @@ fn reply(
     }
     let output = method.output().ok_or(Invalid::Schema)?;
     let (wire, drift) = to_wire((method.schema)(), output, &json, Duplicates::LastWins)?;
+    // The text holds what each repeated field was before, too, and only its last value is judged.
+    let json = if drift.repeats == 0 { json } else { to_json((method.schema)(), output, &wire)?.into() };
     let seen = method.view(&wire)?;
     let (metadata, trailers) = (allowed.filter(headers), allowed.filter_trailers(headers));
-    Ok((Reply { json, wire, seen, drift: named(&drift), metadata, trailers }, drift))
+    Ok((Reply { json, wire, seen, drift: named(&drift), metadata, trailers, line: Line::default() }, drift))
 }
 
 /// What is unknown, by name: `status.novelty` for a field, `status.phase=NEWS` for an enum value.

@@ -13,7 +13,10 @@ use http::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
+    client::legacy::{
+        self,
+        connect::{CaptureConnection, HttpConnector, capture_connection},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{
@@ -31,7 +34,11 @@ use super::{
     Config, Protocol,
     answer::{Answer, BodyError},
 };
-use crate::{call::OrgId, rpc::MethodSpec, telemetry};
+use crate::{
+    call::{Line, OrgId},
+    rpc::MethodSpec,
+    telemetry,
+};
 
 mod connector;
 pub(super) mod gate;
@@ -253,7 +260,8 @@ impl Client {
         gate: &Gate,
         patience: Duration,
     ) -> Result<Answer, Failure> {
-        let request = self.request(post, gate).map_err(Failure::Request)?;
+        let mut request = self.request(post, gate).map_err(Failure::Request)?;
+        let captured = capture_connection(&mut request);
         let is_credentialed = request.headers().contains_key(AUTHORIZATION);
         let answer = async {
             let response = self.http.request(request).await.map_err(|error| Failure::of(error, gate))?;
@@ -264,7 +272,13 @@ impl Client {
                     true => BodyError::TooLarge,
                     false => BodyError::Broken(error),
                 });
-            Ok(Answer { status: head.status, headers: head.headers, is_credentialed, body })
+            Ok(Answer {
+                status: head.status,
+                headers: head.headers,
+                is_credentialed,
+                line: line(captured),
+                body,
+            })
         };
         tokio::select! {
             answer = tokio::time::timeout(patience, answer) => {
@@ -315,6 +329,15 @@ impl Failure {
             Ok(()) => Self::Timeout,
         }
     }
+}
+
+/// The pool hands a poisoned connection to no further request, and drops it.
+fn line(captured: CaptureConnection) -> Line {
+    Line::new(move || {
+        if let Some(connection) = captured.connection_metadata().as_ref() {
+            connection.poison();
+        }
+    })
 }
 
 /// Upstream guarantees that it did not process the request (RFC 9113, section 8.7): it refused the stream, or its

@@ -12,6 +12,7 @@ use tokio::{sync::OwnedMutexGuard, time::sleep_until};
 use super::{
     client::gate::Gate,
     forward::{Outgoing, Upstream},
+    tenancy::{Question, Tenancy},
 };
 use crate::{
     call::{Call, OrgId, Reply},
@@ -28,6 +29,7 @@ mod tests;
 #[derive(Clone, Debug)]
 pub struct Resolve {
     upstream: Upstream,
+    tenancy: Tenancy,
     locks: Locks,
     metrics: Metrics,
 }
@@ -52,14 +54,14 @@ struct Held {
 }
 
 impl Resolve {
-    pub fn new(upstream: Upstream, metrics: Metrics) -> Self {
-        Self { upstream, locks: Locks::default(), metrics }
+    pub fn new(upstream: Upstream, tenancy: Tenancy, metrics: Metrics) -> Self {
+        Self { upstream, tenancy, locks: Locks::default(), metrics }
     }
 
-    /// Reads the object through the org's own credential: what the org may not see is absent, and says so in
-    /// upstream's words before any rule is looked at.
-    async fn look_up(&self, call: &Call, lookup: Lookup, id: &str) -> Result<Object, Error> {
-        let reply = self
+    /// Reads the object through the org's own credential: what the org may not see is absent, and that is said before
+    /// any rule is looked at.
+    async fn look_up(&self, call: &Call, lookup: Lookup) -> Result<Object, Error> {
+        let result = self
             .upstream
             .send(Outgoing {
                 method: lookup.method,
@@ -70,13 +72,14 @@ impl Resolve {
                 gate: Gate::new(call.deadline, call.gone.clone()),
                 patience: call.deadline.remaining().unwrap_or_default(),
             })
-            .await
-            // The call itself was not forwarded, whatever became of the look-up.
-            .map_err(|error| error.with_sent(Sent::No))?;
-        // Without the very object there is nothing to check against, and nothing goes unchecked.
-        let asked_for = |object: &Object| object.id.eq_ignore_ascii_case(id);
-        let absent = || Error::refuse(Reason::UpstreamInvalidResponse).with_sent(Sent::No);
-        reply.seen.objects.into_iter().find(asked_for).ok_or_else(absent)
+            .await;
+        let object = self.tenancy.judged(&Question::of(call, lookup.method), result).and_then(|reply| {
+            // Without the object there is nothing to check against, and nothing goes unchecked.
+            let absent = || Error::refuse(Reason::UpstreamInvalidResponse);
+            reply.seen.objects.into_iter().next().ok_or_else(absent)
+        });
+        // The call itself was not forwarded, whatever became of the look-up.
+        object.map_err(|error| error.with_sent(Sent::No))
     }
 }
 
@@ -101,7 +104,7 @@ impl Stage<Call> for Resolve {
         };
         if needs_present_bounds(call.facts.sizes) {
             call.context.set_lookup(id.clone());
-            call.facts.resource = Some(self.look_up(&call, lookup, &id).await?);
+            call.facts.resource = Some(self.look_up(&call, lookup).await?);
         }
         let result = next.run(call).await;
         drop(held);

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderValue, header::AUTHORIZATION};
 use prebuild_gateway::{
     audit,
-    call::{Call, Handle, OrgId, Reply},
+    call::{Call, Handle, Line, OrgId, Reply},
     connect::{json::to_json, metadata::append},
     error::{Code, Error},
     front::{self, Front, HttpRequest, HttpResponse, deadline},
@@ -186,6 +186,7 @@ fn reply(call: &Call, definition: &Definition, data: Vec<u8>, info: RequestInfo)
         drift: Vec::new(),
         metadata: metadata(&definition.response_headers),
         trailers: metadata(&definition.response_trailers),
+        line: Line::default(),
     }
 }
 

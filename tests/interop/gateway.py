@@ -32,6 +32,8 @@ directory = "{directory}/audit"
 [[orgs]]
 id = "acme"
 credential = {{ env = "UPSTREAM_TOKEN" }}
+# Stated, so that an upstream which counts requests sees none but the callers'.
+upstream_organization_id = "0198c0de-0000-7000-8000-00000000acce"
 
 [[identity.api_keys]]
 id = "acme-ci"

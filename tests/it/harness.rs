@@ -10,6 +10,7 @@ use prebuild_gateway::{
         CreatePrebuildRequest, GetPrebuildRequest, PrebuildSpec,
         prebuild_service_client::PrebuildServiceClient,
     },
+    sandbox::Org,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -43,6 +44,8 @@ pub(crate) const ACME_KEY: &str = "pgw_acme-key";
 pub(crate) const ACME_TOKEN: &str = "acme-token";
 pub(crate) const GLOBEX_KEY: &str = "pgw_globex-key";
 pub(crate) const GLOBEX_TOKEN: &str = "globex-token";
+/// Of an org that only some gateways have.
+pub(crate) const INITECH_TOKEN: &str = "initech-token";
 /// Far more than anything here takes: what is not there by then does not come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -82,8 +85,9 @@ fn config(upstream: SocketAddr, directory: PathBuf) -> Config {
     let org = |name: &str, key: &str| {
         format!(
             "[[identity.api_keys]]\nid = '{name}-ci'\nsubject = 'ci'\norg = '{name}'\nsha256 = '{}'\n\
-             [[orgs]]\nid = '{name}'\ncredential = {{ env = '{name}' }}\n",
-            KeyHash::of(key)
+             [[orgs]]\nid = '{name}'\ncredential = {{ env = '{name}' }}\nupstream_organization_id = '{}'\n",
+            KeyHash::of(key),
+            Org::demo(name, String::new().into()).organization_id
         )
     };
     let text = format!(
@@ -101,6 +105,7 @@ fn env(name: &str) -> Option<String> {
     match name {
         "acme" => Some(ACME_TOKEN.to_owned()),
         "globex" => Some(GLOBEX_TOKEN.to_owned()),
+        "initech" => Some(INITECH_TOKEN.to_owned()),
         _ => None,
     }
 }
@@ -206,6 +211,11 @@ impl Audited {
         assert_eq!(found.len(), 1, "{stage}: {:#?}", self.0);
         found[0]
     }
+}
+
+/// A config that leaves it to upstream to say which organizations the orgs are.
+pub(crate) fn unknown_organizations(config: &mut Config) {
+    config.orgs.iter_mut().for_each(|org| org.upstream_organization_id = None);
 }
 
 /// A read.

@@ -16,7 +16,7 @@ use tonic::{Code, Response, Status, service::interceptor::InterceptedService, tr
 use crate::harness::{
     ACME_KEY, ACME_TOKEN, Answer, Bearer, GLOBEX_KEY, GLOBEX_TOKEN, Gateway, Told, Upstream, http, json,
     raw::{Raw, frame},
-    request_id,
+    request_id, unknown_organizations,
 };
 
 /// What upstream calls the orgs.
@@ -84,7 +84,7 @@ async fn a_configured_organization_is_told_without_upstream() {
 #[tokio::test]
 async fn an_organization_is_learnt_once_per_org_with_its_own_credential() {
     let upstream = Upstream::start([says(ACME), says(GLOBEX)]).await;
-    let gateway = Gateway::start(upstream.address).await;
+    let gateway = Gateway::with(upstream.address, unknown_organizations).await;
     let (mut acme, mut globex) = (client(&gateway, ACME_KEY).await, client(&gateway, GLOBEX_KEY).await);
     for _ in 0..3 {
         is_the_caller(ask(&mut acme).await.unwrap().get_ref(), ACME, "enterprise");
@@ -116,6 +116,7 @@ async fn the_owner_of_the_credential_is_never_shown() {
     );
     let upstream = Upstream::start([Answer::Bytes(leaky)]).await;
     let gateway = Gateway::with(upstream.address, |config| {
+        unknown_organizations(config);
         config.upstream.response_metadata = vec!["x-owner".to_owned()];
     })
     .await;
@@ -151,7 +152,7 @@ async fn a_failure_is_told_and_not_remembered() {
         (Answer::Reset(Vec::new()), Code::Unavailable, None),
     ];
     let upstream = Upstream::start([]).await;
-    let gateway = Gateway::start(upstream.address).await;
+    let gateway = Gateway::with(upstream.address, unknown_organizations).await;
     let mut acme = client(&gateway, ACME_KEY).await;
     let failures = cases.len();
     for (answer, code, reason) in cases {
@@ -169,7 +170,7 @@ async fn a_failure_is_told_and_not_remembered() {
 #[tokio::test]
 async fn asking_upstream_takes_no_longer_than_the_caller_waits() {
     let upstream = Upstream::start([Answer::silence()]).await;
-    let gateway = Gateway::start(upstream.address).await;
+    let gateway = Gateway::with(upstream.address, unknown_organizations).await;
     let mut raw = Raw::connect(gateway.address).await;
     let request = raw
         .bare(&format!("/{METHOD}"))

@@ -321,11 +321,11 @@ async fn metadata_of_an_answer() {
 
 #[tokio::test]
 async fn metadata_of_an_error() {
-    let body = value!({"code": "not_found", "message": "no"}).to_string();
-    let upstream = Upstream::start([Answer::Bytes(http(404, ALONG, &body))]).await;
+    let body = value!({"code": "failed_precondition", "message": "no"}).to_string();
+    let upstream = Upstream::start([Answer::Bytes(http(400, ALONG, &body))]).await;
     let gateway = Gateway::with(upstream.address, listed).await;
     let status = gateway.client().await.get_prebuild(get()).await.unwrap_err();
-    assert_eq!(status.code(), Code::NotFound);
+    assert_eq!(status.code(), Code::FailedPrecondition);
     let metadata = status.metadata();
     let costs: Vec<_> = metadata.get_all("x-cost").iter().collect();
     assert_eq!(costs, ["7", "8", "9"], "an error has one place for both");

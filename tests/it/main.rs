@@ -36,4 +36,6 @@ mod scopes;
 #[cfg(test)]
 mod strangers;
 #[cfg(test)]
+mod tenancy;
+#[cfg(test)]
 mod tls;

@@ -233,7 +233,7 @@ async fn the_refused_credential_is_counted_for_its_org() {
 
 /// `200` with parameters on the content type is OK.
 async fn charset(kind: Kind) {
-    let body = value!({"prebuild": {"id": "p1"}}).to_string();
+    let body = value!({"prebuild": {"id": ID}}).to_string();
     let answer = http(200, "content-type: application/json; charset=utf-8\r\n", &body);
     let upstream = Upstream::start([Answer::Bytes(answer)]).await;
     let gateway = Gateway::start(upstream.address).await;

@@ -141,11 +141,12 @@ async fn a_foreign_pool_looks_like_an_absent_one() {
 }
 
 /// Everything that the caller gets, but for id and time of the answer.
-fn bytes_of(status: &Status) -> (Code, String, Vec<u8>, Vec<String>) {
+fn bytes_of(status: &Status) -> (Code, String, String, Vec<String>) {
+    let details = String::from_utf8_lossy(status.details()).replace(&status.id(), "ID");
     let headers = status.metadata().clone().into_headers();
     let own = |name: &http::HeaderName| name == "x-request-id" || name == "date";
     let shown = headers.iter().filter(|(name, _)| !own(name)).map(|header| format!("{header:?}"));
-    (status.code(), status.message().to_owned(), status.details().to_vec(), shown.collect())
+    (status.code(), status.message().to_owned(), details, shown.collect())
 }
 
 fn pool(spec: &Value) -> Answer {

@@ -16,6 +16,9 @@ pub struct Drift {
     pub enums: Vec<DriftItem>,
     /// How often something came that is not among those kept.
     pub rest: usize,
+    /// How often a field came again in the same message. A reader of the text itself may take another one than the
+    /// last, which is the one that counts here.
+    pub repeats: usize,
 }
 
 /// One unknown thing.

@@ -43,7 +43,6 @@ struct Reader<'s> {
     /// The known fields around the place that is being read. Left as it is when something fails there.
     path: Vec<&'s str>,
     drift: Drift,
-    repeats: usize,
     /// How many `Any`s around the place were kept back until their type was known.
     kept: usize,
     /// Set where serde's own error, which tells the category only, would say too little.
@@ -80,7 +79,6 @@ pub fn to_wire(
         out: Vec::with_capacity(json.len()),
         path: Vec::new(),
         drift: Drift::default(),
-        repeats: 0,
         kept: 0,
         problem: None,
     };
@@ -210,8 +208,8 @@ impl<'s> Reader<'s> {
 
     /// A field comes again in a message that began at `start`: what it was before is taken out.
     fn repeat<E: Error>(&mut self, start: usize, number: u32) -> Result<(), E> {
-        self.repeats += 1;
-        if self.duplicates == Duplicates::Reject || self.repeats > MAX_REPEATS {
+        self.drift.repeats += 1;
+        if self.duplicates == Duplicates::Reject || self.drift.repeats > MAX_REPEATS {
             return Err(self.fail(ReadProblem::Duplicate));
         }
         let before = self.out.split_off(start);

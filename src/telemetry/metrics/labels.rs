@@ -73,6 +73,13 @@ pub(super) struct ByMethodAndKind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByOrgAndMethod {
+    pub(super) org: Arc<str>,
+    pub(super) method: &'static str,
+    pub(super) kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ByName {
     pub(super) path: Arc<str>,
     pub(super) name: Arc<str>,

@@ -8,7 +8,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::labels::{ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByStage, Capped, Request, Version};
+use super::labels::{
+    ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByStage, Capped, Request, Version,
+};
 
 const PREFIX: &str = "prebuild_gateway";
 
@@ -44,6 +46,8 @@ pub(super) struct Series {
     pub(super) unknown_fields: Family<ByName, Counter>,
     pub(super) unknown_enum_values: Family<ByName, Counter>,
     pub(super) credential_refused: Family<ByOrg, Counter>,
+    pub(super) tenancy_mismatches: Family<ByOrgAndMethod, Counter>,
+    pub(super) organizations_missing: Family<ByMethod, Counter>,
     pub(super) upstream_reachable: Gauge,
     pub(super) pool_bounds_crossed: Counter,
     pub(super) file_reloads: Family<ByKey, Counter>,
@@ -60,6 +64,7 @@ impl Series {
         }
         series.register_calls();
         series.register_upstream();
+        series.register_tenancy();
         series.register_process();
         series
     }
@@ -81,6 +86,8 @@ impl Series {
             unknown_fields: Family::default(),
             unknown_enum_values: Family::default(),
             credential_refused: Family::default(),
+            tenancy_mismatches: Family::default(),
+            organizations_missing: Family::default(),
             upstream_reachable: Gauge::default(),
             pool_bounds_crossed: Counter::default(),
             file_reloads: Family::default(),
@@ -144,6 +151,20 @@ impl Series {
             "warm_pool_bounds_crossed",
             "Replies that show a warm pool with min above max",
             self.pool_bounds_crossed.clone(),
+        );
+    }
+
+    fn register_tenancy(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "upstream_tenancy_mismatches",
+            "Answers of upstream with another org's objects, or another object than was asked for",
+            self.tenancy_mismatches.clone(),
+        );
+        registry.register(
+            "upstream_organizations_missing",
+            "Objects in upstream's answers that do not say whose they are",
+            self.organizations_missing.clone(),
         );
     }
 

@@ -34,6 +34,8 @@ fn a_scrape_shows_what_happened() {
     metrics.upstream_answered(&CREATE_PREBUILD, Duration::from_millis(60));
     metrics.upstream_failed(&CREATE_PREBUILD, UpstreamFault::Reset);
     metrics.credential_refused("acme");
+    metrics.tenancy_mismatched("acme", &CREATE_PREBUILD, "organization");
+    metrics.organizations_missing(&CREATE_PREBUILD, 2);
     metrics.pool_bounds_crossed();
     metrics.reloaded("identity.keys_file", true);
     metrics.reloaded("identity.keys_file", false);
@@ -56,6 +58,8 @@ fn a_scrape_shows_what_happened() {
             "prebuild_gateway_upstream_request_duration_seconds_count{method=\"CreatePrebuild\"} 1",
             "prebuild_gateway_upstream_errors_total{method=\"CreatePrebuild\",kind=\"reset\"} 1",
             "prebuild_gateway_upstream_credential_refused_total{org=\"acme\"} 1",
+            "prebuild_gateway_upstream_tenancy_mismatches_total{org=\"acme\",method=\"CreatePrebuild\",kind=\"organization\"} 1",
+            "prebuild_gateway_upstream_organizations_missing_total{method=\"CreatePrebuild\"} 2",
             "prebuild_gateway_warm_pool_bounds_crossed_total 1",
             r#"prebuild_gateway_file_reloads_total{key="identity.keys_file",result="taken"} 1"#,
             r#"prebuild_gateway_file_reloads_total{key="identity.keys_file",result="refused"} 1"#,

@@ -27,6 +27,7 @@ fn answer(status: u16, headers: Headers<'_>, body: &str) -> Answer {
         status: StatusCode::from_u16(status).unwrap(),
         headers: headers.iter().map(header).collect(),
         is_credentialed: true,
+        line: Line::default(),
         body: Ok(Bytes::copy_from_slice(body.as_bytes())),
     }
 }

@@ -1,14 +1,11 @@
-//! What is kept of upstream's answer, and what is made of it.
+//! What is made of what is known.
 
-use http::HeaderMap;
 use prost::Message as _;
 
-use super::{Organization, Organizations, reply};
+use super::reply;
 use crate::{
-    call::Reply,
-    error::Reason,
     proto::gitpod::v1::{GetAuthenticatedIdentityResponse, Principal, Subject},
-    rpc::{GET_AUTHENTICATED_IDENTITY, Seen},
+    rpc::GET_AUTHENTICATED_IDENTITY,
 };
 
 fn identity(organization_id: &str, tier: &str) -> GetAuthenticatedIdentityResponse {
@@ -17,38 +14,6 @@ fn identity(organization_id: &str, tier: &str) -> GetAuthenticatedIdentityRespon
         organization_id: organization_id.to_owned(),
         organization_tier: tier.to_owned(),
     }
-}
-
-fn said(wire: Vec<u8>) -> Reply {
-    Reply {
-        json: "{}".into(),
-        wire: wire.into(),
-        seen: Seen::default(),
-        drift: Vec::new(),
-        metadata: HeaderMap::new(),
-        trailers: HeaderMap::new(),
-    }
-}
-
-#[test]
-fn only_the_organization_is_kept_of_what_upstream_says() {
-    let read = Organization::read(&said(identity("org", "enterprise").encode_to_vec())).unwrap();
-    assert_eq!(read, Organization { id: "org".to_owned(), tier: "enterprise".to_owned() });
-    for wire in [identity("", "enterprise").encode_to_vec(), Vec::new(), vec![0xff]] {
-        let error = Organization::read(&said(wire)).unwrap_err();
-        assert_eq!(error.reason, Some(Reason::UpstreamInvalidResponse));
-    }
-}
-
-#[test]
-fn what_is_configured_or_learnt_is_known_to_every_clone() {
-    let organizations = Organizations::new([("acme".into(), "one".to_owned())]);
-    let clone = organizations.clone();
-    let globex = Organization { id: "two".to_owned(), tier: "free".to_owned() };
-    clone.remember("globex".into(), globex.clone());
-    assert_eq!(organizations.get(&"acme".into()).unwrap().id, "one");
-    assert_eq!(organizations.get(&"globex".into()), Some(globex));
-    assert_eq!(organizations.get(&"initech".into()), None);
 }
 
 #[test]

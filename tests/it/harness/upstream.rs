@@ -53,6 +53,8 @@ pub(crate) struct Seen {
     /// In lower case, sorted.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Value,
+    /// Connections are counted from 0.
+    pub(crate) connection: usize,
     /// The audit log when its first byte arrived.
     pub(crate) audited: Audited,
 }
@@ -136,15 +138,16 @@ pub(crate) fn json(status: u16, body: &Value) -> Vec<u8> {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    while let Ok((stream, _)) = listener.accept().await {
+    for connection in 0.. {
+        let Ok((stream, _)) = listener.accept().await else { return };
         let shared = shared.clone();
-        tokio::spawn(async move { serve(stream, &shared).await });
+        tokio::spawn(async move { serve(stream, connection, &shared).await });
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: &Shared) {
+async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
     stream.set_nodelay(true).unwrap();
-    while let Some(seen) = read(&mut stream, shared).await {
+    while let Some(seen) = read(&mut stream, connection, shared).await {
         let unscripted = || Answer::Bytes(http(418, "", "no answer is scripted for this request"));
         let answer = shared.script.lock().unwrap().pop_front().unwrap_or_else(unscripted);
         shared.seen.send_modify(|all| all.push(seen));
@@ -168,7 +171,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared) {
 }
 
 /// The next request; `None` at the connection's end.
-async fn read(stream: &mut TcpStream, shared: &Shared) -> Option<Seen> {
+async fn read(stream: &mut TcpStream, connection: usize, shared: &Shared) -> Option<Seen> {
     stream.readable().await.ok()?;
     let audit = shared.audit.get().map(|file| std::fs::read_to_string(file).unwrap());
     let mut bytes = Vec::new();
@@ -192,6 +195,7 @@ async fn read(stream: &mut TcpStream, shared: &Shared) -> Option<Seen> {
         target,
         headers,
         body: Value::Null,
+        connection,
         audited: Audited::read(&audit.unwrap_or_default()),
     };
     let length: usize = seen.header("content-length")?.parse().unwrap();

@@ -3,13 +3,13 @@
 use prebuild_gateway::proto::gitpod::v1::PrebuildPhase;
 use serde_json::json as value;
 
-use crate::harness::{Answer, Gateway, Upstream, create, get, json, request_id};
+use crate::harness::{Answer, Gateway, ID, Upstream, create, get, json, request_id};
 
 fn news() -> Answer {
     Answer::Bytes(json(
         200,
         &value!({"prebuild": {
-            "id": "p1",
+            "id": ID,
             "novelty": {"nested": [1, null]},
             "status": {"phase": "PREBUILD_PHASE_HIBERNATING", "statusVersion": "9007199254740993"},
         }}),
@@ -24,7 +24,7 @@ async fn read_unknown_field_and_enum_name() {
     let id = request_id(response.metadata());
     let prebuild = response.into_inner().prebuild.unwrap();
     let status = prebuild.status.unwrap();
-    assert_eq!((prebuild.id.as_str(), status.phase()), ("p1", PrebuildPhase::Unspecified));
+    assert_eq!((prebuild.id.as_str(), status.phase()), (ID, PrebuildPhase::Unspecified));
     assert_eq!(status.status_version, 9_007_199_254_740_993);
     counted(&gateway).await;
     on_record(&gateway.end().await.of(&id)[0]["end"]);
@@ -36,7 +36,7 @@ async fn mutate_unknown_field_and_enum_name() {
     let gateway = Gateway::start(upstream.address).await;
     let response = gateway.client().await.create_prebuild(create()).await.unwrap();
     let id = request_id(response.metadata());
-    assert_eq!(response.into_inner().prebuild.unwrap().id, "p1");
+    assert_eq!(response.into_inner().prebuild.unwrap().id, ID);
     counted(&gateway).await;
     on_record(&gateway.end().await.of(&id)[1]["end"]);
 }

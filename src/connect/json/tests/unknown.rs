@@ -28,6 +28,7 @@ fn unknown_keys_and_enum_names_are_named() {
             item("prebuilds.metadata.triggered_by", "X", 1),
         ],
         rest: 0,
+        repeats: 0,
     };
     assert_eq!(drift, expected);
     let response = pb::ListPrebuildsResponse::decode(&wire[..]).unwrap();
