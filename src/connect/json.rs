@@ -11,6 +11,7 @@
 
 mod any;
 mod drift;
+mod edit;
 mod problem;
 mod read;
 mod scalar;
@@ -22,6 +23,7 @@ mod wire;
 mod write;
 
 pub use drift::{Drift, DriftItem};
+pub use edit::{items, member};
 pub use problem::{ReadError, ReadProblem, WireError, WriteError, WriteProblem};
 pub use read::{Duplicates, to_wire};
 pub use unknown::unknown_fields;

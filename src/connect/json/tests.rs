@@ -4,6 +4,7 @@ use super::{Drift, Duplicates, ReadError, ReadProblem, WriteError, to_json, to_w
 use crate::rpc::{MessageSchema, Schema};
 
 mod any;
+mod edit;
 mod everything;
 mod maps;
 mod oracle;
