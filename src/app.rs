@@ -130,6 +130,7 @@ impl App {
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
         let cors = config.cors.layer(&way.response_metadata);
+        let log_hosts = way.log_hosts.clone();
         let learn = learn(&config.upstream, way, metrics.clone())?;
         let orgs = rates.iter().map(|(org, _)| org.clone()).collect();
         let gateway = Gateway::new(Stages {
@@ -138,6 +139,7 @@ impl App {
             limits: Limits::new(rates, MonotonicClock),
             validate: Validate { stricter: config.validation.stricter },
             learn: learn.clone(),
+            log_hosts,
             metrics: metrics.clone(),
         });
         let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
@@ -214,7 +216,7 @@ fn metrics(server: &Server, tls: Option<&Tls>) -> Metrics {
 
 /// The way to upstream, and what is known of the orgs there.
 fn learn(config: &upstream::Config, way: Way, metrics: Metrics) -> Result<Learn, ClientError> {
-    let Way { base, credentials, organizations, response_metadata } = way;
+    let Way { base, credentials, organizations, response_metadata, log_hosts: _ } = way;
     let client = Client::new(config, base, credentials)?;
     let upstream = Upstream::new(client, response_metadata, config.mutation_timeout, metrics);
     Ok(Learn::new(upstream, Organizations::new(organizations)))

@@ -121,6 +121,7 @@ pub struct Way {
     pub credentials: upstream::Credentials,
     /// What upstream calls the orgs, where the config says so.
     pub organizations: Vec<(OrgId, String)>,
+    pub log_hosts: upstream::LogHosts,
     pub response_metadata: AllowList,
 }
 
@@ -189,6 +190,8 @@ impl Config {
         let callers = keys::resolve(&self)?;
         let base = upstream::Base::parse(&self.upstream.base_url)
             .map_err(|error| ConfigError::new("upstream.base_url", error))?;
+        let log_hosts = upstream::LogHosts::new(&base, &self.upstream.log_url_hosts)
+            .map_err(|error| ConfigError::new("upstream.log_url_hosts", error))?;
         let request_metadata = AllowList::new(self.upstream.request_metadata.iter().map(String::as_str))
             .map_err(|error| ConfigError::new("upstream.request_metadata", error))?;
         let response_metadata =
@@ -207,7 +210,7 @@ impl Config {
             tls,
             callers,
             rates,
-            way: Way { base, credentials, organizations, response_metadata },
+            way: Way { base, credentials, organizations, log_hosts, response_metadata },
             request_metadata,
         })
     }

@@ -21,7 +21,7 @@ use crate::{
     policy::{Authorize, InScope, Validate},
     stack::stage,
     telemetry::Metrics,
-    upstream::{Learn, Resolve, Tenancy, WhoAmI},
+    upstream::{Learn, LogHosts, LogUrls, Resolve, Tenancy, WhoAmI},
 };
 
 mod detach;
@@ -42,6 +42,7 @@ pub struct Stages {
     pub validate: Validate,
     /// The way to upstream, and what is known of the orgs there.
     pub learn: Learn,
+    pub log_hosts: LogHosts,
     pub metrics: Metrics,
 }
 
@@ -62,7 +63,7 @@ pub struct Wire {
 impl Gateway {
     /// The call plane: tower over `Call -> Reply`.
     pub fn new(stages: Stages) -> Self {
-        let Stages { tasks, log, limits, validate, learn, metrics } = stages;
+        let Stages { tasks, log, limits, validate, learn, log_hosts, metrics } = stages;
         let (upstream, organizations) = (learn.upstream().clone(), learn.organizations().clone());
         let tenancy = Tenancy::new(organizations.clone(), metrics.clone());
         let service = ServiceBuilder::new()
@@ -82,11 +83,13 @@ impl Gateway {
             .layer(stage(learn))
             // The one read that later checks may need. Below validate, so that its id is a UUID; above authorize,
             // which judges what it shows. It holds the object's lock until the write below has ended.
-            .layer(stage(Resolve::new(upstream.clone(), tenancy.clone(), metrics)))
+            .layer(stage(Resolve::new(upstream.clone(), tenancy.clone(), metrics.clone())))
             // Judges the effective request, and alone makes a Permitted<Call>.
             .layer(stage(Authorize))
             // Last before the wire: the intent is on disk before the first byte goes upstream.
             .layer(stage(Intent::new(log)))
+            // Above all that answers: no log URL of any answer leads elsewhere.
+            .layer(stage(LogUrls::new(log_hosts, metrics)))
             // Answers in place of upstream who the caller is, or asks it once what it calls the org. Down here, so that
             // it is as any other read to everything above.
             .layer(stage(WhoAmI::new(upstream.clone(), organizations)))

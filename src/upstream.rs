@@ -12,6 +12,7 @@ use serde::Deserialize;
 mod answer;
 mod client;
 mod forward;
+mod log_url;
 mod organizations;
 mod resolve;
 mod tenancy;
@@ -19,6 +20,7 @@ mod who_am_i;
 
 pub use client::{Base, BaseError, Client, ClientError, Credentials};
 pub use forward::Upstream;
+pub use log_url::{LogHosts, LogUrls, NotAHost};
 pub use organizations::{Learn, Organizations};
 pub use resolve::Resolve;
 pub use tenancy::Tenancy;
@@ -65,6 +67,10 @@ pub struct Config {
     /// Largest answer, in bytes.
     #[serde(default = "default_max_response")]
     pub max_response_bytes: usize,
+    /// Hosts that a prebuild's `log_url` may name besides upstream's own and those below it: `logs.example.com`, or
+    /// `*.example.com` for all below that one. Another URL is taken out of the answer, and counted.
+    #[serde(default)]
+    pub log_url_hosts: Vec<String>,
     /// Request metadata that travels upstream, by name. `-bin` names carry base64.
     #[serde(default)]
     pub request_metadata: Vec<String>,
@@ -118,6 +124,7 @@ impl Config {
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             health_interval: DEFAULT_HEALTH_INTERVAL,
             max_response_bytes: DEFAULT_MAX_RESPONSE,
+            log_url_hosts: Vec::new(),
             request_metadata: Vec::new(),
             response_metadata: Vec::new(),
         }

@@ -98,6 +98,9 @@ pub struct Object {
     pub class: String,
     /// Of a warm pool; empty for a prebuild.
     pub sizes: Sizes,
+    /// Of a prebuild. Its query may be a secret, so no record shows it.
+    #[serde(skip)]
+    pub log_url: String,
 }
 
 /// What a reply shows.
@@ -282,6 +285,7 @@ impl From<pb::Prebuild> for Object {
             project: metadata.project_id,
             class: metadata.environment_class_id,
             sizes: Sizes::default(),
+            log_url: prebuild.status.map(|status| status.log_url).unwrap_or_default(),
         }
     }
 }
@@ -297,6 +301,7 @@ impl From<pb::WarmPool> for Object {
             project: metadata.project_id,
             class: metadata.environment_class_id,
             sizes: Sizes { desired: Some(spec.desired_size), min: spec.min_size, max: spec.max_size },
+            log_url: String::new(),
         }
     }
 }

@@ -115,6 +115,12 @@ impl Metrics {
         self.0.organizations_missing.get_or_create(&label).inc_by(objects as u64);
     }
 
+    /// So many log URLs of an answer lead to hosts that the config does not name.
+    pub fn log_urls_withheld(&self, method: &'static MethodSpec, urls: usize) {
+        let label = ByMethod { method: method.name };
+        self.0.log_urls_withheld.get_or_create(&label).inc_by(urls as u64);
+    }
+
     /// Whether upstream takes connections.
     pub fn upstream_reachable(&self, reachable: bool) {
         self.0.upstream_reachable.set(i64::from(reachable));

@@ -19,7 +19,7 @@ use prebuild_gateway::{
     policy::{Stricter, Validate},
     rpc::MethodSpec,
     telemetry::Metrics,
-    upstream::{Base, Client, Config, Credentials, Learn, Organizations, Protocol, Upstream},
+    upstream::{Base, Client, Config, Credentials, Learn, LogHosts, Organizations, Protocol, Upstream},
 };
 use prost::Message as _;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -156,6 +156,7 @@ impl Gateways {
         let org = OrgId::from(ORG);
         // None: a refused credential is then not the gateway's own.
         let client = Client::new(&config, Base::parse(&config.base_url)?, Credentials::default())?;
+        let log_hosts = LogHosts::new(client.base(), &[])?;
         let upstream = Upstream::new(client, allowed(None), config.mutation_timeout, self.metrics.clone());
         // Known, as a question would be a call that the suite does not expect.
         let organizations = Organizations::new([(org.clone(), ORG.to_owned())]);
@@ -166,6 +167,7 @@ impl Gateways {
             limits: Limits::new([(org, most)], MonotonicClock),
             validate: Validate { stricter: Stricter::default() },
             learn: Learn::new(upstream, organizations),
+            log_hosts,
             metrics: self.metrics.clone(),
         }))
     }

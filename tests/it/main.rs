@@ -22,6 +22,8 @@ mod journey;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod log_urls;
+#[cfg(test)]
 mod matrix;
 #[cfg(test)]
 mod pool_race;

@@ -48,6 +48,7 @@ pub(super) struct Series {
     pub(super) credential_refused: Family<ByOrg, Counter>,
     pub(super) tenancy_mismatches: Family<ByOrgAndMethod, Counter>,
     pub(super) organizations_missing: Family<ByMethod, Counter>,
+    pub(super) log_urls_withheld: Family<ByMethod, Counter>,
     pub(super) upstream_reachable: Gauge,
     pub(super) pool_bounds_crossed: Counter,
     pub(super) file_reloads: Family<ByKey, Counter>,
@@ -88,6 +89,7 @@ impl Series {
             credential_refused: Family::default(),
             tenancy_mismatches: Family::default(),
             organizations_missing: Family::default(),
+            log_urls_withheld: Family::default(),
             upstream_reachable: Gauge::default(),
             pool_bounds_crossed: Counter::default(),
             file_reloads: Family::default(),
@@ -165,6 +167,11 @@ impl Series {
             "upstream_organizations_missing",
             "Objects in upstream's answers that do not say whose they are",
             self.organizations_missing.clone(),
+        );
+        registry.register(
+            "log_urls_withheld",
+            "Log URLs taken out of answers because the config does not name their hosts",
+            self.log_urls_withheld.clone(),
         );
     }
 
