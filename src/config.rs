@@ -4,7 +4,7 @@
 //! files and the environment.
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -17,6 +17,7 @@ use crate::{
     audit,
     call::OrgId,
     connect::metadata::AllowList,
+    file::{self, Access},
     front,
     identity::api_key::{self, Keys},
     limit::{self, Rate},
@@ -152,15 +153,13 @@ impl Default for Identity {
 }
 
 impl Config {
-    /// Reads a TOML file.
+    /// Reads a TOML file. Whoever can write it decides who may call, and whoever can read it knows who may.
     ///
     /// # Errors
-    /// The file cannot be read, or is not a configuration.
+    /// The file cannot be read, is open to others, or is not a configuration.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|error| {
-            ConfigError::new(path.display(), format_args!("cannot be read: {}", kind(&error)))
-        })?;
-        Self::parse(&text)
+        let text = file::read_text(path, Access::Closed);
+        Self::parse(&text.map_err(|fault| ConfigError::new(path.display(), fault))?)
     }
 
     /// # Errors

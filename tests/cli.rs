@@ -125,11 +125,34 @@ impl Drop for Running {
     }
 }
 
+/// A file that others cannot read.
+fn write_closed(path: &Path, text: impl AsRef<[u8]>) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_configuration_that_others_can_read_does_not_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("gateway.toml");
+    write_closed(&config, GOOD);
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    for name in ["check", "serve"] {
+        let output = run(&[name, "--config", config.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(EX_CONFIG));
+        let expected = format!("prebuild-gateway: {}: must be closed to others", config.display());
+        assert!(text(&output.stderr).starts_with(&expected), "{}", text(&output.stderr));
+    }
+}
+
 #[test]
 fn check_says_what_is_wrong_by_key_and_exits_with_78() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.toml");
     for (name, command) in [("base-url-plaintext", "check"), ("missing-base-url", "serve")] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/bad-configs/{name}.toml"));
-        let config = fs::read_to_string(&path).unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/bad-configs/{name}.toml"));
+        let config = fs::read_to_string(source).unwrap();
+        write_closed(&path, &config);
         let expected = config.lines().next().unwrap().strip_prefix("# expect: ").unwrap().to_owned();
         let output = run(&[command, "--config", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(EX_CONFIG));
@@ -145,7 +168,7 @@ fn check_says_what_is_wrong_by_key_and_exits_with_78() {
 fn check_passes_a_good_configuration_and_reads_its_files() {
     let directory = tempfile::tempdir().unwrap();
     let (config, ca) = (directory.path().join("gateway.toml"), directory.path().join("ca.pem"));
-    fs::write(&config, GOOD).unwrap();
+    write_closed(&config, GOOD);
     let output = run(&["check", "--config", config.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let said = text(&output.stdout);
@@ -159,7 +182,7 @@ fn check_passes_a_good_configuration_and_reads_its_files() {
     );
 
     fs::write(&ca, "no certificate\n").unwrap();
-    fs::write(&config, format!("{GOOD}\nupstream.ca_file = \"{}\"\n", ca.display())).unwrap();
+    write_closed(&config, format!("{GOOD}\nupstream.ca_file = \"{}\"\n", ca.display()));
     let output = run(&["check", "--config", config.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(EX_CONFIG));
     let said = text(&output.stderr);
@@ -200,7 +223,7 @@ fn a_new_keys_entry_is_taken_as_it_is_pasted() {
         new_key(&["--id", "c", "--subject", "ci", "--org", "acme", "--expires", "2020-01-01T00:00:00+01:00"]);
     let (head, tail) = GOOD.split_once("identity.api_keys").unwrap();
     let rest = &tail[tail.find(']').unwrap() + 2..];
-    fs::write(&config, format!("{head}identity.keys_file = {keys:?}\n{rest}\n{written}")).unwrap();
+    write_closed(&config, format!("{head}identity.keys_file = {keys:?}\n{rest}\n{written}"));
     fs::write(&keys, format!("{narrow}\n{past}")).unwrap();
     let check = || run(&["check", "--config", config.to_str().unwrap()]);
 
@@ -349,7 +372,7 @@ fn a_missing_certificate_store_is_not_blamed_on_the_ca_file() {
     let audit = directory.path().join("audit");
     fs::create_dir(&audit).unwrap();
     let good = GOOD.replace("AUDIT", audit.to_str().unwrap());
-    fs::write(&config, good.replace("http://127.0.0.1:1", "https://127.0.0.1:1")).unwrap();
+    write_closed(&config, good.replace("http://127.0.0.1:1", "https://127.0.0.1:1"));
     for name in ["check", "serve"] {
         let mut command = command(&[name, "--config", config.to_str().unwrap()]);
         command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
@@ -365,13 +388,13 @@ fn serve_serves_until_sigterm_and_refuses_an_audit_log_it_cannot_open() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("gateway.toml");
     let audit = directory.path().join("audit");
-    fs::write(&config, GOOD.replace("AUDIT", audit.to_str().unwrap())).unwrap();
+    write_closed(&config, GOOD.replace("AUDIT", audit.to_str().unwrap()));
     let serve = Running::start(command(&["serve", "--config", config.to_str().unwrap()]), true);
     serve.lines_to("\"serving\"");
     assert!(audit.join("audit.jsonl").exists());
     assert_eq!(serve.stop(), Some(0));
 
-    fs::write(&config, GOOD.replace("AUDIT", config.to_str().unwrap())).unwrap();
+    write_closed(&config, GOOD.replace("AUDIT", config.to_str().unwrap()));
     let output = run(&["serve", "--config", config.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(EX_CONFIG));
     assert!(text(&output.stderr).contains("prebuild-gateway: audit.directory: cannot open the audit log"));
@@ -387,7 +410,7 @@ fn serve_with_tls(directory: &Path) -> (Running, String) {
         certificate.display(),
         key.display()
     );
-    fs::write(&config, format!("{tls}\n{good}")).unwrap();
+    write_closed(&config, format!("{tls}\n{good}"));
     let serve = Running::start(command(&["serve", "--config", config.to_str().unwrap()]), true);
     let lines = serve.lines_to("\"serving\"");
     let line: Value = serde_json::from_str(lines.last().unwrap()).unwrap();

@@ -120,6 +120,7 @@ class Serve:
         directory.mkdir()
         key = secrets.token_hex(32)
         config = directory / "gateway.toml"
+        config.touch(mode=0o600)
         config.write_text(SERVE.format(directory=directory, upstream=upstream, hash=sha256(key)) + more)
         log = directory / "stderr"
         with log.open("w") as stderr:
