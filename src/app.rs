@@ -24,7 +24,7 @@ use crate::{
     config::{Callers, Resolved, Way},
     front::{Front, HttpRequest, HttpResponse, Reflect},
     gateway::{Gateway, Stages, Wire},
-    identity::Identities,
+    identity::{Identities, jwt::Issuers},
     limit::Limits,
     policy::Validate,
     rpc,
@@ -35,6 +35,7 @@ use crate::{
 
 mod files;
 mod health;
+mod issuers;
 mod keys;
 mod routes;
 
@@ -82,6 +83,7 @@ struct State {
     tasks: TaskTracker,
     health: Health,
     files: Files,
+    issuers: Issuers,
     draining: AtomicBool,
 }
 
@@ -143,8 +145,9 @@ impl App {
             metrics: metrics.clone(),
         });
         let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
-        let Callers { keys, key_file } = callers;
-        let identities = Identities::new(keys);
+        let Callers { keys, key_file, tokens } = callers;
+        let issuers = tokens.issuers.clone();
+        let identities = Identities::new(keys).with_issuers(issuers.clone());
         let wire = Wire {
             log: log.clone(),
             metrics: metrics.clone(),
@@ -163,7 +166,9 @@ impl App {
             let first = Ok(file.first().to_owned());
             files.follow(FollowedKeys { file, identities }, first, every);
         }
-        let state = Arc::new(State { log, metrics, tasks, health, files, draining: AtomicBool::new(false) });
+        issuers::keep_fresh(tokens, &mut files, every, &stop, &metrics);
+        let draining = AtomicBool::new(false);
+        let state = Arc::new(State { log, metrics, tasks, health, files, issuers, draining });
         if let Some(tls) = tls.clone() {
             tokio::spawn(stop.clone().run_until_cancelled_owned(tls.follow()));
         }
@@ -250,6 +255,7 @@ impl Status for State {
             Check::shown("upstream", self.health.upstream_is_reachable()),
         ];
         checks.extend(self.files.checks());
+        checks.extend(issuers::checks(&self.issuers));
         Readiness { checks }
     }
 

@@ -66,6 +66,16 @@ id! {
     CredentialId
 }
 
+impl SubjectId {
+    /// Long enough for an e-mail address.
+    const MAX: usize = 128;
+
+    /// Whether it can stand in logs and records: 1 to 128 printable ASCII characters without spaces.
+    pub fn is_plain(&self) -> bool {
+        (1..=Self::MAX).contains(&self.0.len()) && self.0.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+}
+
 /// Identifies one request in answers, logs, traces and audit records. Version 7, so that ids sort by time (RFC 9562).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(Uuid);

@@ -19,7 +19,10 @@ use crate::{
     connect::metadata::AllowList,
     file::{self, Access},
     front,
-    identity::api_key::{self, Keys},
+    identity::{
+        api_key::{self, Keys},
+        jwt as identity_jwt,
+    },
     limit::{self, Rate},
     policy,
     server::{self, Tls},
@@ -27,11 +30,13 @@ use crate::{
 };
 
 mod bounds;
+mod jwt;
 pub mod keys;
 mod org;
 #[cfg(test)]
 mod tests;
 
+pub use jwt::{Fetched, Tokens};
 pub use keys::KeyFile;
 pub use org::{Credential, Org};
 
@@ -84,7 +89,7 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Identity {
-    /// Who may call; at least one, unless there is a `keys_file`.
+    /// Who may call; at least one, unless there is a `keys_file` or another way to be known.
     pub api_keys: Vec<api_key::Config>,
     /// A file with more of them, in the same form. It is read again when it changes; others must not read it,
     /// nor its group write it.
@@ -94,6 +99,8 @@ pub struct Identity {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub reload_interval: Duration,
+    /// Issuers whose tokens say who calls.
+    pub jwt: Vec<identity_jwt::Config>,
 }
 
 /// The configuration with every check passed.
@@ -113,6 +120,8 @@ pub struct Callers {
     pub keys: Keys,
     /// Where keys may be added and removed while the gateway runs.
     pub key_file: Option<KeyFile>,
+    /// Whose tokens say who calls.
+    pub tokens: Tokens,
 }
 
 /// The way to upstream.
@@ -148,7 +157,12 @@ fn default_admin() -> SocketAddr {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { api_keys: Vec::new(), keys_file: None, reload_interval: DEFAULT_RELOAD_INTERVAL }
+        Self {
+            api_keys: Vec::new(),
+            keys_file: None,
+            reload_interval: DEFAULT_RELOAD_INTERVAL,
+            jwt: Vec::new(),
+        }
     }
 }
 
@@ -186,7 +200,8 @@ impl Config {
         let tls = self.tls.clone().map(Tls::load).transpose();
         let tls = tls.map_err(|error| ConfigError::new(error.key, error))?;
         let credentials = org::credentials(&self.orgs, env)?;
-        let callers = keys::resolve(&self)?;
+        let (keys, key_file) = keys::resolve(&self)?;
+        let callers = Callers { keys, key_file, tokens: jwt::resolve(&self)? };
         let base = upstream::Base::parse(&self.upstream.base_url)
             .map_err(|error| ConfigError::new("upstream.base_url", error))?;
         let log_hosts = upstream::LogHosts::new(&base, &self.upstream.log_url_hosts)

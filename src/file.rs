@@ -17,11 +17,16 @@ const MAX_FILE: u64 = 1 << 20;
 /// gives a pod's own group that much where `fsGroup` is set.) Whoever writes such a file decides who may call.
 const OTHERS: u32 = 0o037;
 
+/// What the mode of a guarded file must not grant: writing.
+const WRITERS: u32 = 0o022;
+
 /// Who may be able to read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Anybody: certificates, public keys.
+    /// Anybody: certificates.
     Open,
+    /// Anybody, but nobody except its owner may write it: public keys that say who may call.
+    Guarded,
     /// Its owner and its group; nobody but its owner may write it.
     Closed,
 }
@@ -37,12 +42,14 @@ pub enum Fault {
     TooLarge,
     #[error("must be closed to others, and its group may read at most: mode 0600 or 0440, for instance")]
     Exposed,
+    #[error("must be written by its owner alone: mode 0644, for instance")]
+    Writable,
 }
 
 /// The whole file.
 ///
 /// # Errors
-/// It cannot be read, is no file or too large, or is open to those that it should be closed to.
+/// It cannot be read, is no file or too large, or others may do with it what they should not.
 pub fn read(path: &Path, access: Access) -> Result<Vec<u8>, Fault> {
     // Before it is opened: a pipe would wait for its writer.
     if !fs::metadata(path)?.is_file() {
@@ -50,8 +57,11 @@ pub fn read(path: &Path, access: Access) -> Result<Vec<u8>, Fault> {
     }
     let file = File::open(path)?;
     // Of the open file, not of its path: what is judged is what is read.
-    if access == Access::Closed && file.metadata()?.permissions().mode() & OTHERS != 0 {
-        return Err(Fault::Exposed);
+    let mode = file.metadata()?.permissions().mode();
+    match access {
+        Access::Closed if mode & OTHERS != 0 => return Err(Fault::Exposed),
+        Access::Guarded if mode & WRITERS != 0 => return Err(Fault::Writable),
+        Access::Open | Access::Guarded | Access::Closed => {}
     }
     let mut bytes = Vec::new();
     let length = file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;

@@ -19,6 +19,9 @@ use std::{
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+#[path = "cli/check.rs"]
+mod check;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_prebuild-gateway");
 /// No test waits longer for a process; a busy machine is given time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -143,59 +146,6 @@ fn a_configuration_that_others_can_read_does_not_start() {
         let expected = format!("prebuild-gateway: {}: must be closed to others", config.display());
         assert!(text(&output.stderr).starts_with(&expected), "{}", text(&output.stderr));
     }
-}
-
-#[test]
-fn check_says_what_is_wrong_by_key_and_exits_with_78() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("gateway.toml");
-    for (name, command) in [("base-url-plaintext", "check"), ("missing-base-url", "serve")] {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/bad-configs/{name}.toml"));
-        let config = fs::read_to_string(source).unwrap();
-        write_closed(&path, &config);
-        let expected = config.lines().next().unwrap().strip_prefix("# expect: ").unwrap().to_owned();
-        let output = run(&[command, "--config", path.to_str().unwrap()]);
-        assert_eq!(output.status.code(), Some(EX_CONFIG));
-        assert_eq!(text(&output.stderr), format!("prebuild-gateway: {expected}\n"));
-        assert_eq!(text(&output.stdout), "");
-    }
-    let output = run(&["check", "--config", "/nonexistent/gateway.toml"]);
-    assert_eq!(output.status.code(), Some(EX_CONFIG));
-    assert!(text(&output.stderr).contains("/nonexistent/gateway.toml: cannot be read"));
-}
-
-#[test]
-fn check_passes_a_good_configuration_and_reads_its_files() {
-    let directory = tempfile::tempdir().unwrap();
-    let (config, ca) = (directory.path().join("gateway.toml"), directory.path().join("ca.pem"));
-    write_closed(&config, GOOD);
-    let output = run(&["check", "--config", config.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let said = text(&output.stdout);
-    assert_eq!(
-        said,
-        format!(
-            "{}: ok (1 orgs, 1 keys, upstream http://127.0.0.1:1/api)\n  \
-             org acme, subject ci, key ci: read, mutate, secret; does not expire\n",
-            config.display()
-        )
-    );
-
-    fs::write(&ca, "no certificate\n").unwrap();
-    write_closed(&config, format!("{GOOD}\nupstream.ca_file = \"{}\"\n", ca.display()));
-    let output = run(&["check", "--config", config.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(EX_CONFIG));
-    let said = text(&output.stderr);
-    assert!(said.starts_with("prebuild-gateway: upstream.ca_file: ") && said.lines().count() == 1, "{said}");
-}
-
-#[test]
-fn check_prints_the_schema() {
-    let output = run(&["check", "--schema"]);
-    assert_eq!(output.status.code(), Some(0));
-    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(schema["properties"]["upstream"].is_object());
-    assert_eq!(run(&["check"]).status.code(), Some(2), "neither asked for");
 }
 
 /// What `keys new` prints: the key, and the entry that follows.

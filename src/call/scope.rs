@@ -73,6 +73,26 @@ impl Scopes {
         self.0.iter().any(|scope| scope.covers(method))
     }
 
+    /// What both are good for.
+    pub fn within(&self, other: &Self) -> Self {
+        let (here, there) = (self.0.iter(), other.0.iter());
+        let narrower = there.filter(|scope| self.includes(**scope));
+        let mut both: Vec<Scope> = here.filter(|scope| other.includes(**scope)).copied().collect();
+        for scope in narrower {
+            if !both.contains(scope) {
+                both.push(*scope);
+            }
+        }
+        Self::new(&both)
+    }
+
+    fn includes(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Class(_) => self.0.contains(&scope),
+            Scope::Method(name) => rpc::methods().any(|method| method.name == name && self.cover(method)),
+        }
+    }
+
     /// Their names, in the order in which they are written.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|scope| scope.as_str())

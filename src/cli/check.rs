@@ -5,7 +5,11 @@ use std::{fmt::Write as _, path::PathBuf, process::ExitCode, time::SystemTime};
 use super::{Failure, env, print};
 use crate::{
     config::Config,
-    identity::api_key::{Key, Keys},
+    identity::{
+        api_key::{Key, Keys},
+        jwks::Jwks,
+        jwt::{self, Issuers},
+    },
     upstream::Client,
 };
 
@@ -35,7 +39,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let (orgs, keys) = (config.orgs.len(), resolved.callers.keys.len());
         let (path, url) = (path.display(), &config.upstream.base_url);
         let callers = callers(&resolved.callers.keys, SystemTime::now());
-        print(format_args!("{path}: ok ({orgs} orgs, {keys} keys, upstream {url})\n{callers}"))?;
+        let issuers = issuers(&resolved.callers.tokens.issuers);
+        print(format_args!("{path}: ok ({orgs} orgs, {keys} keys, upstream {url})\n{callers}{issuers}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -57,4 +62,52 @@ fn callers(keys: &Keys, now: SystemTime) -> String {
         let _ = writeln!(text, "  org {org}, subject {subject}, key {id}: {scopes}; {until}");
     }
     text
+}
+
+/// Whose tokens say who calls, and what they are held to: a line for each issuer.
+fn issuers(issuers: &Issuers) -> String {
+    let mut text = String::new();
+    for (config, jwks) in issuers.entries() {
+        let scopes: Vec<_> = config.scopes.iter().map(|scope| scope.as_str()).collect();
+        let and = config.scope_claim.iter().map(|path| format!(" and by its claim {path}"));
+        let algorithms: Vec<_> = config.algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "  org {}, subject by claim {}, tokens {} of {} for {}: {}{}; {}; {}",
+            org(config),
+            config.subject_claim,
+            config.id,
+            config.issuer,
+            config.audiences.join(" or "),
+            scopes.join(", "),
+            and.collect::<String>(),
+            algorithms.join(", "),
+            keys(config, jwks),
+        );
+    }
+    text
+}
+
+fn org(config: &jwt::Config) -> String {
+    match (&config.org, &config.org_claim, &config.orgs) {
+        (Some(org), _, _) => org.to_string(),
+        (None, Some(path), None) => format!("by claim {path}"),
+        (None, Some(path), Some(table)) => {
+            let values: Vec<_> = table.iter().map(|(value, org)| format!("{value:?} is {org}")).collect();
+            format!("by claim {path} ({})", values.join(", "))
+        }
+        (None, None, _) => String::new(),
+    }
+}
+
+fn keys(config: &jwt::Config, jwks: &Jwks) -> String {
+    match (&config.jwks_url, &config.jwks_file) {
+        (Some(url), _) => format!("keys fetched from {url}"),
+        (None, Some(path)) => {
+            let count = jwks.keys().map_or(0, |keys| keys.len());
+            format!("{count} keys in {}", path.display())
+        }
+        (None, None) => String::new(),
+    }
 }

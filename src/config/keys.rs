@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Callers, Config, ConfigError, bounds, read};
+use super::{Config, ConfigError, bounds, read};
 use crate::{
     call::OrgId,
     file::{self, Access},
@@ -41,7 +41,7 @@ struct Listed {
 }
 
 /// All keys, and the file that some of them are from.
-pub(super) fn resolve(config: &Config) -> Result<Callers, ConfigError> {
+pub(super) fn resolve(config: &Config) -> Result<(Keys, Option<KeyFile>), ConfigError> {
     let orgs: Vec<_> = config.orgs.iter().map(|org| org.id.clone()).collect();
     let written = &config.identity.api_keys;
     each_is_sound(written)?;
@@ -49,14 +49,14 @@ pub(super) fn resolve(config: &Config) -> Result<Callers, ConfigError> {
     // A mistake of the config's own is told as such, whatever the file holds.
     let keys = Keys::new(written).map_err(|error| duplicate(&error, 0))?;
     let Some(path) = &config.identity.keys_file else {
-        if written.is_empty() {
+        if written.is_empty() && config.identity.jwt.is_empty() {
             return Err(ConfigError::new(API_KEYS, "must name at least one key, or nobody can call"));
         }
-        return Ok(Callers { keys, key_file: None });
+        return Ok((keys, None));
     };
     let mut file = KeyFile { path: path.clone(), first: String::new(), written: written.clone(), orgs };
     file.first = file.read()?;
-    Ok(Callers { keys: file.keys(&file.first)?, key_file: Some(file) })
+    Ok((file.keys(&file.first)?, Some(file)))
 }
 
 /// The entries of a key file, each good by itself.

@@ -63,11 +63,16 @@ fn the_example_resolves_with_and_without_what_is_optional() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("acme-token");
     fs::write(&token, "\n  acme-token-1 \n").unwrap();
+    let (ca, jwks) = (directory.path().join("server.crt"), directory.path().join("jwks.json"));
+    fs::write(&jwks, "{\"keys\": []}").unwrap();
+    fs::set_permissions(&jwks, Permissions::from_mode(0o644)).unwrap();
     let (key, file) = (certificate(directory.path()), key_file(directory.path(), KEYS_EXAMPLE));
     for (text, count) in [(EXAMPLE.to_owned(), 2), (full_example(), 4)] {
         let text = text.replace("/run/secrets/acme-token", &token.display().to_string());
         let text = text.replace("/etc/prebuild-gateway/tls", &directory.path().display().to_string());
         let text = text.replace("/etc/prebuild-gateway/keys.toml", &file.display().to_string());
+        let text = text.replace("/etc/prebuild-gateway/idp-ca.pem", &ca.display().to_string());
+        let text = text.replace("/etc/prebuild-gateway/ci-jwks.json", &jwks.display().to_string());
         let resolved = resolve(&text).unwrap();
         assert_eq!(resolved.callers.keys.len(), count);
         assert_eq!(resolved.rates.len(), 2);
@@ -146,7 +151,10 @@ fn properties(root: &Value, schema: &Value, path: &str, found: &mut BTreeSet<Str
 fn names(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     for (name, value) in value.as_object().into_iter().flatten() {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        names(value, &path, found);
+        // Its names are the issuer's values.
+        if path != "identity.jwt[].orgs" {
+            names(value, &path, found);
+        }
         found.insert(path);
     }
     for item in value.as_array().into_iter().flatten() {
@@ -169,6 +177,10 @@ fn the_schema_refuses_unknown_keys_everywhere() {
 fn every_bad_configuration_says_in_one_line_what_is_wrong() {
     let files = bad_configs();
     // Version control does not keep modes.
+    for file in fs::read_dir("tests/bad-configs/jwks").unwrap().map(|entry| entry.unwrap().path()) {
+        let mode = if file.ends_with("jwks/writable.json") { 0o664 } else { 0o644 };
+        fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+    }
     for file in fs::read_dir("tests/bad-configs/keys").unwrap().map(|entry| entry.unwrap().path()) {
         if file.is_dir() {
             continue;

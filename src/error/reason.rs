@@ -51,6 +51,9 @@ reasons! {
     /// No `authorization: Bearer`, or one that nobody has.
     Unauthenticated = "UNAUTHENTICATED", Unauthenticated, Caller, Never, No,
         "missing or unknown credentials";
+    /// Whether the credentials are good cannot be told: the issuer's keys have never been loaded.
+    IdentityUnavailable = "IDENTITY_UNAVAILABLE", Unavailable, Gateway, Now, No,
+        "identity cannot be checked right now";
     /// The caller is known, but the credential's scopes do not cover the method.
     ScopeMissing = "SCOPE_MISSING", PermissionDenied, Caller, Never, No,
         "credential has no scope for this method";

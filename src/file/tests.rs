@@ -32,6 +32,22 @@ fn a_closed_file_is_one_that_its_owner_alone_writes_and_others_do_not_see() {
 }
 
 #[test]
+fn a_guarded_file_is_one_that_its_owner_alone_writes() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for (mode, expected) in [
+        (0o644, Ok("")),
+        (0o444, Ok("")),
+        (0o600, Ok("")),
+        (0o664, Err(Fault::Writable)),
+        (0o646, Err(Fault::Writable)),
+        (0o602, Err(Fault::Writable)),
+    ] {
+        fs::set_permissions(file.path(), Permissions::from_mode(mode)).unwrap();
+        assert_eq!(read_text(file.path(), Access::Guarded).as_deref(), expected.as_deref(), "{mode:o}");
+    }
+}
+
+#[test]
 fn what_is_no_file_of_modest_size_is_not_waited_for() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);

@@ -85,6 +85,11 @@ pub enum KeyError {
     DuplicateId { index: usize, id: CredentialId },
 }
 
+/// Whether a token says of itself that it is an API key: such a one is nothing else.
+pub(super) fn is_marked(token: &str) -> bool {
+    token.starts_with(PREFIX)
+}
+
 fn every_class() -> Vec<Scope> {
     Class::ALL.map(Scope::Class).to_vec()
 }

@@ -18,9 +18,10 @@ mod series;
 #[cfg(test)]
 mod tests;
 
-pub use labels::{AuditStage, UpstreamFault, shown_name};
+pub use labels::{AuditStage, JwksResult, UpstreamFault, shown_name};
 use labels::{
-    ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByStage, OTHER, Request, method_name,
+    ByIssuer, ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByStage, OTHER, Request,
+    method_name,
 };
 use series::Series;
 
@@ -135,6 +136,11 @@ impl Metrics {
     pub fn reloaded(&self, key: &str, taken: bool) {
         let result = if taken { "taken" } else { "refused" };
         self.0.file_reloads.get_or_create(&ByKey { key: key.to_owned(), result }).inc();
+    }
+
+    /// An issuer's keys were fetched, or not. The issuer is one of the config's.
+    pub fn jwks_fetched(&self, issuer: &str, result: JwksResult) {
+        self.0.jwks_fetches.get_or_create(&ByIssuer { issuer: issuer.into(), result }).inc();
     }
 
     /// A record was handed to the audit log.

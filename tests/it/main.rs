@@ -20,6 +20,8 @@ mod identity;
 #[cfg(test)]
 mod journey;
 #[cfg(test)]
+mod jwt;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod log_urls;

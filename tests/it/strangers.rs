@@ -46,20 +46,20 @@ fn with_expired(config: &mut Config) {
     config.server.max_header_list_size = 4 << 20;
 }
 
-fn body(dialect: Dialect) -> bytes::Bytes {
+pub(crate) fn body(dialect: Dialect) -> bytes::Bytes {
     let json = value!({ "prebuildId": ID }).to_string();
     let wire = prost::Message::encode_to_vec(&get());
     dialect.body(if dialect.is_json() { json.as_bytes() } else { &wire })
 }
 
 /// The request with these `authorization` headers and no others.
-fn with(mut request: Builder, values: &[&str]) -> Builder {
+pub(crate) fn with(mut request: Builder, values: &[&str]) -> Builder {
     request.headers_mut().unwrap().remove("authorization");
     values.iter().fold(request, |request, value| request.header("authorization", *value))
 }
 
 /// All bytes of an answer but its time and its request id, which is looked for inside base64, too.
-fn bytes(dialect: Dialect, answered: &Answered) -> String {
+pub(crate) fn bytes(dialect: Dialect, answered: &Answered) -> String {
     let id = answered.id();
     let lines = |headers: &HeaderMap| {
         let mut lines: Vec<_> = headers

@@ -46,6 +46,16 @@ pub enum AuditStage {
     Gap,
 }
 
+/// What became of a fetch of an issuer's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JwksResult {
+    /// Other keys are in force now.
+    Changed,
+    Unchanged,
+    /// The last ones stay.
+    Failed,
+}
+
 /// The first values that come, up to a number; later ones are told apart no more.
 #[derive(Debug)]
 pub(super) struct Capped<T> {
@@ -90,6 +100,12 @@ pub(super) struct ByName {
 pub(super) struct ByKey {
     pub(super) key: String,
     pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByIssuer {
+    pub(super) issuer: Arc<str>,
+    pub(super) result: JwksResult,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -143,6 +159,16 @@ impl AuditStage {
     }
 }
 
+impl JwksResult {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 macro_rules! label_values {
     ($($label:ty),*) => {
         $(impl EncodeLabelValue for $label {
@@ -153,7 +179,7 @@ macro_rules! label_values {
     };
 }
 
-label_values!(AuditStage, Decision, UpstreamFault);
+label_values!(AuditStage, Decision, JwksResult, UpstreamFault);
 
 impl<T: Clone + Eq + Hash> Capped<T> {
     pub(super) fn new(max: usize) -> Self {

@@ -9,7 +9,8 @@ use prometheus_client::{
 };
 
 use super::labels::{
-    ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByStage, Capped, Request, Version,
+    ByIssuer, ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByStage, Capped, Request,
+    Version,
 };
 
 const PREFIX: &str = "prebuild_gateway";
@@ -52,6 +53,7 @@ pub(super) struct Series {
     pub(super) upstream_reachable: Gauge,
     pub(super) pool_bounds_crossed: Counter,
     pub(super) file_reloads: Family<ByKey, Counter>,
+    pub(super) jwks_fetches: Family<ByIssuer, Counter>,
     pub(super) audit_records: Family<ByStage, Counter>,
     pub(super) audit_write_errors: Counter,
     pub(super) audit_fsync: Histogram,
@@ -93,6 +95,7 @@ impl Series {
             upstream_reachable: Gauge::default(),
             pool_bounds_crossed: Counter::default(),
             file_reloads: Family::default(),
+            jwks_fetches: Family::default(),
             audit_records: Family::default(),
             audit_write_errors: Counter::default(),
             audit_fsync: Histogram::new(FSYNC_BUCKETS),
@@ -182,6 +185,11 @@ impl Series {
             "Changes of files that are followed, by the config's key and by what became of them; what is refused leaves \
              the last good state in force",
             self.file_reloads.clone(),
+        );
+        registry.register(
+            "jwks_fetches",
+            "Fetches of the keys of issuers of tokens, by the issuer's id in the config and by what became of them",
+            self.jwks_fetches.clone(),
         );
         registry.register("audit_records", "Records for the audit log", self.audit_records.clone());
         registry.register(
