@@ -22,7 +22,7 @@ use crate::{
     audit,
     call::OrgId,
     config::{Callers, Resolved, Way},
-    front::{Front, HttpRequest, HttpResponse, Reflect},
+    front::{Front, HttpRequest, HttpResponse, Peers, Reflect},
     gateway::{Gateway, Stages, Wire},
     identity::{Identities, jwt::Issuers},
     limit::Limits,
@@ -145,13 +145,14 @@ impl App {
             metrics: metrics.clone(),
         });
         let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
-        let Callers { keys, key_file, tokens } = callers;
+        let Callers { keys, certificates, key_file, tokens } = callers;
         let issuers = tokens.issuers.clone();
-        let identities = Identities::new(keys).with_issuers(issuers.clone());
+        let identities = Identities::new(keys).with_certificates(certificates).with_issuers(issuers.clone());
         let wire = Wire {
             log: log.clone(),
             metrics: metrics.clone(),
             in_flight: config.limits.in_flight,
+            peers: Peers::new(config.limits.refusals, metrics.clone()),
             deadline: config.deadline,
             identities: identities.clone(),
             reflect: Reflect::new(config.reflection, drain.clone())?,
@@ -160,18 +161,18 @@ impl App {
         // Outermost: a preflight has no key and is no call.
         let routes = option_layer(cors).layer(Routes::new(wire.around(front), health.service()));
         let addresses = (listeners.gateway.local_addr()?, listeners.admin.local_addr()?);
-        let every = config.identity.reload_interval;
         let mut files = Files::new(metrics.clone())?;
+        let every = config.identity.reload_interval;
         if let Some(file) = key_file {
             let first = Ok(file.first().to_owned());
             files.follow(FollowedKeys { file, identities }, first, every);
         }
+        if let Some(tls) = &tls {
+            files.follow(tls.clone(), tls.first(), tls.reload_interval());
+        }
         issuers::keep_fresh(tokens, &mut files, every, &stop, &metrics);
         let draining = AtomicBool::new(false);
         let state = Arc::new(State { log, metrics, tasks, health, files, issuers, draining });
-        if let Some(tls) = tls.clone() {
-            tokio::spawn(stop.clone().run_until_cancelled_owned(tls.follow()));
-        }
         let serving = serve(server, tls, listeners.gateway, routes, drain.clone());
         let operating = tokio::spawn(admin::serve(listeners.admin, state.clone(), stop.clone()));
         let grace = config.shutdown.grace;

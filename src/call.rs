@@ -20,10 +20,12 @@ use crate::{
     rpc::{Facts, MethodSpec, Seen},
 };
 
+mod certificate;
 mod scope;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use certificate::{Names, PeerCertificate};
 pub use scope::{Scope, Scopes, UnknownScope};
 
 macro_rules! id {

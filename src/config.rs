@@ -21,6 +21,7 @@ use crate::{
     front,
     identity::{
         api_key::{self, Keys},
+        certificate::{self, Certificates},
         jwt as identity_jwt,
     },
     limit::{self, Rate},
@@ -30,6 +31,7 @@ use crate::{
 };
 
 mod bounds;
+mod certificates;
 mod jwt;
 pub mod keys;
 mod org;
@@ -89,9 +91,11 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Identity {
-    /// Who may call; at least one, unless there is a `keys_file` or another way to be known.
+    /// Who may call by an API key; at least one, unless there is another way to be known.
     pub api_keys: Vec<api_key::Config>,
-    /// A file with more of them, in the same form. It is read again when it changes; others must not read it,
+    /// Who may call by a client certificate; needs `tls.client_ca`.
+    pub certificates: Vec<certificate::Config>,
+    /// A file with more of the keys, in the same form. It is read again when it changes; others must not read it,
     /// nor its group write it.
     pub keys_file: Option<PathBuf>,
     /// How often `keys_file` is looked at. A change is taken once two looks in a row have seen it, so that a file is
@@ -118,6 +122,7 @@ pub struct Resolved {
 #[derive(Debug)]
 pub struct Callers {
     pub keys: Keys,
+    pub certificates: Certificates,
     /// Where keys may be added and removed while the gateway runs.
     pub key_file: Option<KeyFile>,
     /// Whose tokens say who calls.
@@ -159,6 +164,7 @@ impl Default for Identity {
     fn default() -> Self {
         Self {
             api_keys: Vec::new(),
+            certificates: Vec::new(),
             keys_file: None,
             reload_interval: DEFAULT_RELOAD_INTERVAL,
             jwt: Vec::new(),
@@ -197,11 +203,12 @@ impl Config {
         self.telemetry.check().map_err(|_| {
             ConfigError::new("telemetry.level", "is not a level or a list of filter directives")
         })?;
+        let certificates = certificates::resolve(&self)?;
         let tls = self.tls.clone().map(Tls::load).transpose();
         let tls = tls.map_err(|error| ConfigError::new(error.key, error))?;
         let credentials = org::credentials(&self.orgs, env)?;
         let (keys, key_file) = keys::resolve(&self)?;
-        let callers = Callers { keys, key_file, tokens: jwt::resolve(&self)? };
+        let callers = Callers { keys, certificates, key_file, tokens: jwt::resolve(&self)? };
         let base = upstream::Base::parse(&self.upstream.base_url)
             .map_err(|error| ConfigError::new("upstream.base_url", error))?;
         let log_hosts = upstream::LogHosts::new(&base, &self.upstream.log_url_hosts)

@@ -35,6 +35,7 @@ mod gzip;
 pub mod identify;
 mod message;
 mod paging;
+pub mod peers;
 pub mod protocol;
 mod query;
 pub mod reflect;
@@ -45,6 +46,7 @@ mod web;
 
 pub use deadline::Deadlines;
 pub use identify::Identify;
+pub use peers::Peers;
 pub use protocol::Protocol;
 pub use reflect::Reflect;
 pub use render::Render;

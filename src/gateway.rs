@@ -13,7 +13,7 @@ use crate::{
     call::{Call, Handle, Reply},
     error::Error,
     front::{
-        Deadlines, Front, HttpRequest, HttpResponse, Identify, Reflect, Render, Shed, Trace,
+        Deadlines, Front, HttpRequest, HttpResponse, Identify, Peers, Reflect, Render, Shed, Trace,
         catch::CatchPanic, deadline,
     },
     identity::Identities,
@@ -53,6 +53,8 @@ pub struct Wire {
     pub metrics: Metrics,
     /// Calls in flight at most.
     pub in_flight: usize,
+    /// What peers may be refused.
+    pub peers: Peers,
     pub deadline: deadline::Config,
     pub identities: Identities,
     pub reflect: Reflect,
@@ -117,6 +119,8 @@ impl Wire {
             .layer(stage(CatchPanic))
             // Before any work is done for the request.
             .layer(stage(Shed::new(self.in_flight, self.metrics)))
+            // Above all that judges the request itself: each such refusal is the peer's. Below shed, which is nobody's fault.
+            .layer(stage(self.peers))
             // Also bounds how long a body may take to arrive.
             .layer(stage(Deadlines(self.deadline)))
             // Headers only: nothing is decoded for a stranger.

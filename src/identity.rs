@@ -8,11 +8,13 @@ use arc_swap::ArcSwap;
 use http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::{
-    call::{Deadline, Identity, OrgId},
+    call::{Deadline, Identity, OrgId, PeerCertificate, Scope},
     error::{Error, Reason},
+    rpc::Class,
 };
 
 pub mod api_key;
+pub mod certificate;
 mod expiry;
 pub mod jwks;
 pub mod jwt;
@@ -30,6 +32,7 @@ pub type Orgs = HashSet<OrgId>;
 #[derive(Clone, Debug)]
 pub struct Identities {
     keys: Arc<ArcSwap<api_key::Keys>>,
+    certificates: Arc<certificate::Certificates>,
     issuers: Issuers,
 }
 
@@ -37,6 +40,10 @@ pub struct Identities {
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'r> {
     pub headers: &'r HeaderMap,
+    /// The client's certificate, as the handshake has verified it.
+    pub certificate: Option<&'r PeerCertificate>,
+    /// The peer's address has spent what it may be refused: nothing costly is done to find out who this is.
+    pub peer_is_limited: bool,
     /// Until when somebody waits for the answer.
     pub deadline: Deadline,
 }
@@ -47,14 +54,31 @@ pub enum Refused {
     /// Nobody that the gateway knows.
     #[error("{0}")]
     Unauthenticated(&'static str),
+    /// Certificate and token are good, and of different callers.
+    #[error("certificate and token are of different callers")]
+    Conflict,
     /// It cannot be told now.
     #[error("{0}")]
     Unavailable(&'static str),
 }
 
+/// What a credential is good for unless its entry says less.
+fn every_class() -> Vec<Scope> {
+    Class::ALL.map(Scope::Class).to_vec()
+}
+
 impl Identities {
     pub fn new(keys: api_key::Keys) -> Self {
-        Self { keys: Arc::new(ArcSwap::from_pointee(keys)), issuers: Issuers::default() }
+        Self {
+            keys: Arc::new(ArcSwap::from_pointee(keys)),
+            certificates: Arc::default(),
+            issuers: Issuers::default(),
+        }
+    }
+
+    /// Also by client certificates.
+    pub fn with_certificates(self, certificates: certificate::Certificates) -> Self {
+        Self { certificates: Arc::new(certificates), ..self }
     }
 
     /// Also by the tokens of these issuers.
@@ -67,10 +91,35 @@ impl Identities {
         self.keys.store(Arc::new(keys));
     }
 
+    /// By the certificate, by the token of the `authorization` header, or by both, which then have to agree. A
+    /// certificate that no entry is for says nothing.
+    ///
     /// # Errors
-    /// No `authorization` header, more than one, another scheme than Bearer (RFC 6750), or an unknown or
-    /// expired token.
+    /// Neither is there; one that is there is not good; they are of different callers.
     pub async fn identify(&self, shown: Shown<'_>) -> Result<Identity, Refused> {
+        let certified = self.by_certificate(shown)?;
+        let is_token_shown = shown.headers.contains_key(AUTHORIZATION);
+        match certified {
+            Some(certified) if !is_token_shown => Ok(certified),
+            Some(certified) => agreed(&certified, self.by_token(shown).await?),
+            None => self.by_token(shown).await,
+        }
+    }
+
+    fn by_certificate(&self, shown: Shown<'_>) -> Result<Option<Identity>, Refused> {
+        let Some(certificate) = shown.certificate else { return Ok(None) };
+        // A connection may outlive its certificate, and the trust in its CA.
+        if !certificate.stands() {
+            return Err(Refused::Unauthenticated("the client certificate is not good any more"));
+        }
+        let found = self.certificates.find(certificate);
+        let found = found.map_err(|_| Refused::Unauthenticated("several entries are for the certificate"))?;
+        Ok(found.cloned())
+    }
+
+    /// No `authorization` header, more than one, another scheme than Bearer (RFC 6750), or an unknown or expired token
+    /// are all the same.
+    async fn by_token(&self, shown: Shown<'_>) -> Result<Identity, Refused> {
         let token = bearer(shown.headers).ok_or(Refused::Unauthenticated("no bearer token, or several"))?;
         let now = SystemTime::now();
         let identity = self.keys.load().find(token, now).cloned();
@@ -96,10 +145,19 @@ impl From<Refusal> for Refused {
     }
 }
 
+/// The caller by both: by the token, and good for no more than either is.
+fn agreed(certified: &Identity, known: Identity) -> Result<Identity, Refused> {
+    if (&certified.org, &certified.subject) != (&known.org, &known.subject) {
+        return Err(Refused::Conflict);
+    }
+    Ok(Identity { scopes: known.scopes.within(&certified.scopes), ..known })
+}
+
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         let reason = match refused {
             Refused::Unauthenticated(_) => Reason::Unauthenticated,
+            Refused::Conflict => Reason::IdentityConflict,
             Refused::Unavailable(_) => Reason::IdentityUnavailable,
         };
         Self::refuse(reason).with_source(refused)

@@ -18,8 +18,11 @@ use crate::{
     stack::{Next, Stage},
 };
 
+mod refusals;
 #[cfg(test)]
 mod tests;
+
+pub use refusals::{Refusals, Spent};
 
 /// 50 calls a second is far above what people and pipelines of one org send, and far below what hurts upstream.
 const DEFAULT_RATE: u32 = 50;
@@ -28,12 +31,21 @@ const DEFAULT_BURST: u32 = 100;
 /// Calls in flight over all orgs; each may hold a request of 64 KiB and a reply of some 100 KiB.
 const DEFAULT_IN_FLIGHT: usize = 1024;
 
+/// Somebody who tries out a client makes a few mistakes a second at most; a guess in a space of 2^256 is worth nothing at
+/// any rate. What this spares is the log, and look-ups.
+const DEFAULT_REFUSALS: u32 = 5;
+/// A pipeline with an old key fails as a whole, and should see why.
+const DEFAULT_REFUSALS_BURST: u32 = 50;
+
 /// `[limits]`
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The request rate of every org that has none of its own.
     pub requests: Rate,
+    /// Requests of one address (IPv4, or a /64 of IPv6) that are refused because nobody knows the caller, or because they
+    /// cannot be read: beyond this they are refused shortly, and not recorded one by one. No others count.
+    pub refusals: Rate,
     /// Calls in flight over all orgs; one more is refused with `UNAVAILABLE`, at least 1.
     pub in_flight: usize,
 }
@@ -73,11 +85,15 @@ pub enum Refused {
 
 impl Default for Config {
     fn default() -> Self {
-        let requests = Rate {
-            per_second: NonZeroU32::new(DEFAULT_RATE).unwrap_or(NonZeroU32::MIN),
-            burst: NonZeroU32::new(DEFAULT_BURST).unwrap_or(NonZeroU32::MIN),
+        let rate = |per_second, burst| Rate {
+            per_second: NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN),
+            burst: NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN),
         };
-        Self { requests, in_flight: DEFAULT_IN_FLIGHT }
+        Self {
+            requests: rate(DEFAULT_RATE, DEFAULT_BURST),
+            refusals: rate(DEFAULT_REFUSALS, DEFAULT_REFUSALS_BURST),
+            in_flight: DEFAULT_IN_FLIGHT,
+        }
     }
 }
 

@@ -392,7 +392,7 @@ fn call_speaks_tls_and_sighup_brings_a_new_certificate() {
     certify(directory);
     let id = serve.child.id().to_string();
     assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
-    serve.lines_to("new connections get the certificate");
+    serve.lines_to("what the file holds now is in force");
     assert_eq!(call(&trusted).status.code(), Some(UNAUTHENTICATED));
     let refused = call(&old);
     assert_eq!(refused.status.code(), Some(1));

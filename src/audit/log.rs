@@ -21,7 +21,11 @@ use super::{
     record::Record,
     writer::{self, Writer},
 };
-use crate::{call::Context, error::Error, telemetry::Metrics};
+use crate::{
+    call::Context,
+    error::{Error, Reason},
+    telemetry::Metrics,
+};
 
 /// The log's file in the audit directory.
 const FILE: &str = "audit.jsonl";
@@ -39,10 +43,18 @@ pub struct Log(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     queue: mpsc::Sender<Entry>,
-    /// Refusals that found the queue full; the writer tells them in a gap record.
-    missed: Arc<AtomicU64>,
+    gaps: Arc<Gaps>,
     healthy: Arc<AtomicBool>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+/// Records that are not there one by one; the writer tells how many in gap records.
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    /// They found the queue full, or the disk gone.
+    pub(super) missed: AtomicU64,
+    /// Refusals beyond what their peers may have.
+    pub(super) limited: AtomicU64,
 }
 
 /// What the writer is sent.
@@ -91,15 +103,15 @@ impl Log {
         let file = writer::open(&path).map_err(failed)?;
 
         let (queue, entries) = mpsc::channel(QUEUE);
-        let missed = Arc::new(AtomicU64::new(0));
+        let gaps = Arc::<Gaps>::default();
         let healthy = Arc::new(AtomicBool::new(true));
-        let writer = Writer::new(path.clone(), file, Arc::clone(&missed), Arc::clone(&healthy), metrics);
+        let writer = Writer::new(path.clone(), file, Arc::clone(&gaps), Arc::clone(&healthy), metrics);
         let thread = thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || writer.run(entries))
             .map_err(failed)?;
         let writer = Mutex::new(Some(thread));
-        Ok(Self(Arc::new(Shared { queue, missed, healthy, writer })))
+        Ok(Self(Arc::new(Shared { queue, gaps, healthy, writer })))
     }
 
     /// Whether the last group reached the disk.
@@ -148,8 +160,12 @@ impl Log {
     }
 
     /// Records a refusal that never became a call. It is not waited for: a flood of refusals must not hold up calls.
-    /// What finds no room is counted in a gap record.
+    /// What finds no room is counted in a gap record, and so is what a peer has too many of: a flood must not fill the disk.
     pub fn refused(&self, context: &Context, error: &Error) {
+        if error.reason == Some(Reason::PeerLimited) {
+            self.0.gaps.limited.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         self.offer(Record::refused(context, error));
     }
 
@@ -172,7 +188,7 @@ impl Log {
     /// Hands a record over and waits for nothing. What finds no room is counted in a gap record.
     pub(super) fn offer(&self, record: Record) {
         if self.0.queue.try_send(Entry::of(record)).is_err() {
-            self.0.missed.fetch_add(1, Ordering::Relaxed);
+            self.0.gaps.missed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

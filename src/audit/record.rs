@@ -63,6 +63,9 @@ pub struct Record {
     /// Of a gap: how many records are missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+    /// Of a gap: why they are left out; absent where they could not be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
 }
 
 /// A request that the gateway sent upstream for the call.
@@ -136,9 +139,10 @@ impl Record {
     }
 
     /// `count` records are missing here.
-    pub fn gap(count: u64) -> Self {
+    pub fn gap(count: u64, reason: Option<Reason>) -> Self {
         let context = Context::new(RequestId::new(), Instant::now(), None);
-        Self { count: Some(count), ..Self::empty(AuditStage::Gap, &context) }
+        let reason = reason.map(Reason::as_str);
+        Self { count: Some(count), reason, ..Self::empty(AuditStage::Gap, &context) }
     }
 
     /// The call has ended: as an outcome if it was answered or went upstream, else as a reject.
@@ -174,6 +178,7 @@ impl Record {
             unknown_fields: Vec::new(),
             end: None,
             count: None,
+            reason: None,
         }
     }
 }

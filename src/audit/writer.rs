@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -16,10 +16,13 @@ use std::{
 use tokio::sync::mpsc::Receiver;
 
 use super::{
-    log::{Entry, Unavailable},
+    log::{Entry, Gaps, Unavailable},
     record::Record,
 };
-use crate::telemetry::{Metrics, metrics::AuditStage};
+use crate::{
+    error::Reason,
+    telemetry::{Metrics, metrics::AuditStage},
+};
 
 /// Records per fdatasync: groups of 256 take a disk from hundreds of records a second to tens of thousands.
 const GROUP: usize = 256;
@@ -32,20 +35,29 @@ pub(super) struct Writer {
     path: PathBuf,
     /// `None` after a failure: a file that failed once is opened anew before it is trusted.
     file: Option<File>,
-    missed: Arc<AtomicU64>,
+    gaps: Arc<Gaps>,
     healthy: Arc<AtomicBool>,
     metrics: Metrics,
+}
+
+/// What a group asks for besides being written.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    /// Somebody waits for stable storage.
+    sync: bool,
+    /// The count of limited refusals: with the looks of health, twice a second, and not with each group.
+    limited: bool,
 }
 
 impl Writer {
     pub(super) fn new(
         path: PathBuf,
         file: File,
-        missed: Arc<AtomicU64>,
+        gaps: Arc<Gaps>,
         healthy: Arc<AtomicBool>,
         metrics: Metrics,
     ) -> Self {
-        Self { path, file: Some(file), missed, healthy, metrics }
+        Self { path, file: Some(file), gaps, healthy, metrics }
     }
 
     /// Runs until it is told to close, or the last handle is gone.
@@ -89,7 +101,7 @@ impl Writer {
     fn commit(&mut self, group: impl Iterator<Item = Entry>) {
         let mut lines = Vec::new();
         let (mut waiting, mut probes) = (Vec::new(), Vec::new());
-        let mut records = 0;
+        let (mut records, mut closes) = (0, false);
         for entry in group {
             match entry {
                 Entry::Record { record, durable } => {
@@ -99,10 +111,11 @@ impl Writer {
                     records += 1;
                 }
                 Entry::Probe(told) => probes.push(told),
-                Entry::Close => {}
+                Entry::Close => closes = true,
             }
         }
-        let written = self.write(&lines, !waiting.is_empty());
+        let due = Due { sync: !waiting.is_empty(), limited: closes || !probes.is_empty() };
+        let written = self.write(&lines, due);
         let written = if probes.is_empty() { written } else { written.and_then(|()| self.look()) };
         if let Err(error) = &written {
             self.broke(error, records);
@@ -114,20 +127,25 @@ impl Writer {
         }
     }
 
-    /// Appends the lines, after a gap record for what is missing, and brings them to stable storage if `sync` asks.
-    fn write(&mut self, lines: &[u8], sync: bool) -> io::Result<()> {
-        let missed = self.missed.swap(0, Ordering::Relaxed);
-        self.append(lines, missed, sync).inspect_err(|_| {
-            // The gap record may have gone with the rest: told twice is better than not at all.
-            self.missed.fetch_add(missed, Ordering::Relaxed);
+    /// Appends the lines, after gap records for what is missing, and brings them to stable storage where that is due.
+    fn write(&mut self, lines: &[u8], due: Due) -> io::Result<()> {
+        let gaps = self.gaps.clone();
+        let missed = gaps.missed.swap(0, Ordering::Relaxed);
+        let limited = if due.limited { gaps.limited.swap(0, Ordering::Relaxed) } else { 0 };
+        let records = [Record::gap(missed, None), Record::gap(limited, Some(Reason::PeerLimited))];
+        let owed = records.into_iter().zip([missed, limited]).filter(|(_, count)| *count > 0);
+        self.append(lines, owed.map(|(record, _)| record), due.sync).inspect_err(|_| {
+            // A gap record may have gone with the rest: told twice is better than not at all.
+            gaps.missed.fetch_add(missed, Ordering::Relaxed);
+            gaps.limited.fetch_add(limited, Ordering::Relaxed);
         })
     }
 
-    fn append(&mut self, lines: &[u8], missed: u64, sync: bool) -> io::Result<()> {
+    fn append(&mut self, lines: &[u8], gaps: impl Iterator<Item = Record>, sync: bool) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotConnected.into()) };
-        if missed > 0 {
+        for record in gaps {
             let mut gap = Vec::new();
-            push_line(&mut gap, &Record::gap(missed));
+            push_line(&mut gap, &record);
             file.write_all(&gap)?;
             self.metrics.audit_recorded(AuditStage::Gap);
         }
@@ -151,7 +169,7 @@ impl Writer {
         tracing::error!(error = ?error.to_string(), "the audit log cannot be written");
         self.metrics.audit_failed();
         self.healthy.store(false, Ordering::Relaxed);
-        self.missed.fetch_add(records, Ordering::Relaxed);
+        self.gaps.missed.fetch_add(records, Ordering::Relaxed);
         self.file = None;
     }
 
@@ -162,7 +180,7 @@ impl Writer {
         }
         self.file = open(&self.path).ok();
         if self.file.is_some() {
-            match self.write(&[], true) {
+            match self.write(&[], Due { sync: true, limited: true }) {
                 Ok(()) => {
                     self.healthy.store(true, Ordering::Relaxed);
                     tracing::info!("the audit log can be written again");
@@ -176,7 +194,7 @@ impl Writer {
     fn fail(&self, entry: Entry) {
         let waiting = match entry {
             Entry::Record { durable, .. } => {
-                self.missed.fetch_add(1, Ordering::Relaxed);
+                self.gaps.missed.fetch_add(1, Ordering::Relaxed);
                 durable
             }
             Entry::Probe(told) => Some(told),

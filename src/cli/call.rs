@@ -1,6 +1,13 @@
 //! `call`: one call of a gateway over gRPC, JSON in and JSON out.
 
-use std::{error::Error as _, fmt::Write as _, fs, io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    error::Error as _,
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use clap::builder::PossibleValuesParser;
@@ -10,7 +17,7 @@ use tonic::{
     client::Grpc,
     codegen::http::uri::PathAndQuery,
     metadata::{Ascii, MetadataKey, MetadataValue},
-    transport::{Certificate, ClientTlsConfig, Endpoint},
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -38,6 +45,12 @@ pub(super) struct Args {
     /// PEM file with the CA certificates to trust instead of the platform's, for https.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// PEM file with a client certificate to show, and those between it and its CA; for https.
+    #[arg(long, value_name = "FILE", requires = "certificate_key")]
+    certificate: Option<PathBuf>,
+    /// PEM file with that certificate's private key.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    certificate_key: Option<PathBuf>,
     /// The caller's API key.
     #[arg(long, env = "PREBUILD_GATEWAY_KEY", hide_env_values = true)]
     key: Option<String>,
@@ -80,6 +93,11 @@ fn header(text: &str) -> Result<(MetadataKey<Ascii>, MetadataValue<Ascii>), Stri
     Ok((name, value.trim().parse().map_err(|_| "has no metadata value")?))
 }
 
+fn pem(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
+    let unreadable = |error| format!("the {what} `{}` cannot be read: {error}", path.display());
+    fs::read(path).map_err(|error| Failure::new(unreadable(error)))
+}
+
 /// What TLS has to say of a failed connection.
 fn mistrust(error: &tonic::transport::Error) -> Option<String> {
     let mut cause = error.source();
@@ -103,13 +121,16 @@ impl Args {
         let tls = match &self.ca_file {
             _ if endpoint.uri().scheme() != Some(&Scheme::HTTPS) => return Ok(endpoint),
             None => tls.with_native_roots(),
-            Some(path) => {
-                let unreadable = |error| format!("the CA file `{}` cannot be read: {error}", path.display());
-                let pem = fs::read(path).map_err(|error| Failure::new(unreadable(error)))?;
-                tls.ca_certificate(Certificate::from_pem(pem))
-            }
+            Some(path) => tls.ca_certificate(Certificate::from_pem(pem(path, "CA file")?)),
         };
-        endpoint.tls_config(tls).map_err(|_| Failure::new("the certificates to trust cannot be used"))
+        let tls = match (&self.certificate, &self.certificate_key) {
+            (Some(certificate), Some(key)) => {
+                let certificate = pem(certificate, "certificate")?;
+                tls.identity(Identity::from_pem(certificate, pem(key, "certificate's key")?))
+            }
+            _ => tls,
+        };
+        endpoint.tls_config(tls).map_err(|_| Failure::new("the certificates, or the key, cannot be used"))
     }
 
     fn request(&self, method: &'static MethodSpec) -> Result<Request<Bytes>, Failure> {

@@ -7,6 +7,7 @@ use crate::{
     config::Config,
     identity::{
         api_key::{Key, Keys},
+        certificate::Certificates,
         jwks::Jwks,
         jwt::{self, Issuers},
     },
@@ -38,9 +39,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure::config(format!("{}: {error}", error.key())))?;
         let (orgs, keys) = (config.orgs.len(), resolved.callers.keys.len());
         let (path, url) = (path.display(), &config.upstream.base_url);
-        let callers = callers(&resolved.callers.keys, SystemTime::now());
+        let callers =
+            callers(&resolved.callers.keys, SystemTime::now()) + &certified(&resolved.callers.certificates);
         let issuers = issuers(&resolved.callers.tokens.issuers);
-        print(format_args!("{path}: ok ({orgs} orgs, {keys} keys, upstream {url})\n{callers}{issuers}"))?;
+        let certificates = match resolved.callers.certificates.all().len() {
+            0 => String::new(),
+            count => format!(", {count} certificates"),
+        };
+        print(format_args!(
+            "{path}: ok ({orgs} orgs, {keys} keys{certificates}, upstream {url})\n{callers}{issuers}"
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -60,6 +68,19 @@ fn callers(keys: &Keys, now: SystemTime) -> String {
             (&identity.org, &identity.subject, &identity.credential, scopes.join(", "));
         // Writing to a string does not fail.
         let _ = writeln!(text, "  org {org}, subject {subject}, key {id}: {scopes}; {until}");
+    }
+    text
+}
+
+/// The same of client certificates: a line for each entry, with the name that it is for.
+fn certified(certificates: &Certificates) -> String {
+    let mut text = String::new();
+    for (identity, name) in certificates.all() {
+        let scopes: Vec<_> = identity.scopes.names().collect();
+        let (org, subject, id, scopes) =
+            (&identity.org, &identity.subject, &identity.credential, scopes.join(", "));
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  org {org}, subject {subject}, certificate {id} of {name}: {scopes}");
     }
     text
 }

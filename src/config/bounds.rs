@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{Config, ConfigError};
-use crate::{identity::api_key, limit::Rate};
+use crate::{
+    call::{CredentialId, Scope, SubjectId},
+    limit::Rate,
+};
 
 /// Requests of this API are small; more than this cannot be meant.
 const MAX_REQUEST: usize = 4 << 20;
@@ -72,7 +75,8 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         let key = format_args!("requests.path_prefixes[{index}]");
         return Err(ConfigError::new(key, "must be a path like `/api`: no slash at its end, no query"));
     }
-    check_rate("limits.requests", limits.requests)
+    check_rate("limits.requests", limits.requests)?;
+    check_rate("limits.refusals", limits.refusals)
 }
 
 /// What a base URL has behind its host, in the characters that need no escape (RFC 3986, section 3.3).
@@ -95,14 +99,18 @@ pub(super) fn check_rate(key: &str, rate: Rate) -> Result<(), ConfigError> {
 }
 
 /// The names by which a caller stands in logs and records.
-pub(super) fn check_caller(key: &api_key::Config) -> Result<(), (&'static str, &'static str)> {
-    if !is_id(key.id.as_str()) {
+pub(super) fn check_caller(
+    id: &CredentialId,
+    subject: &SubjectId,
+    scopes: &[Scope],
+) -> Result<(), (&'static str, &'static str)> {
+    if !is_id(id.as_str()) {
         return Err(("id", ID));
     }
-    if !key.subject.is_plain() {
+    if !subject.is_plain() {
         return Err(("subject", "must be 1 to 128 printable ASCII characters without spaces"));
     }
-    if key.scopes.is_empty() {
+    if scopes.is_empty() {
         return Err(("scopes", "must name at least one scope, or be left out for all"));
     }
     Ok(())

@@ -49,7 +49,8 @@ pub(super) fn resolve(config: &Config) -> Result<(Keys, Option<KeyFile>), Config
     // A mistake of the config's own is told as such, whatever the file holds.
     let keys = Keys::new(written).map_err(|error| duplicate(&error, 0))?;
     let Some(path) = &config.identity.keys_file else {
-        if written.is_empty() && config.identity.jwt.is_empty() {
+        let others = [config.identity.jwt.is_empty(), config.identity.certificates.is_empty()];
+        if written.is_empty() && others == [true; 2] {
             return Err(ConfigError::new(API_KEYS, "must name at least one key, or nobody can call"));
         }
         return Ok((keys, None));
@@ -102,7 +103,8 @@ impl KeyFile {
 
 fn each_is_sound(keys: &[api_key::Config]) -> Result<(), ConfigError> {
     for (index, key) in keys.iter().enumerate() {
-        bounds::check_caller(key).map_err(|(name, problem)| of_entry(index, name, problem))?;
+        bounds::check_caller(&key.id, &key.subject, &key.scopes)
+            .map_err(|(name, problem)| of_entry(index, name, problem))?;
     }
     Ok(())
 }

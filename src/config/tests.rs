@@ -76,17 +76,19 @@ fn the_example_resolves_with_and_without_what_is_optional() {
         let resolved = resolve(&text).unwrap();
         assert_eq!(resolved.callers.keys.len(), count);
         assert_eq!(resolved.rates.len(), 2);
+        assert_eq!(resolved.callers.certificates.all().len(), count - 2);
         let shown = format!("{resolved:?}");
         assert!(!shown.contains("acme-token-1"), "a token shows");
         assert!(!key.lines().any(|line| shown.contains(line)), "a key shows");
     }
 }
 
-/// A pair as the example names it; the key.
+/// A pair, and a CA of client certificates, as the example names them; the key.
 fn certificate(directory: &Path) -> String {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = pair.signing_key.serialize_pem();
     fs::write(directory.join("server.crt"), pair.cert.pem()).unwrap();
+    fs::write(directory.join("client-ca.crt"), pair.cert.pem()).unwrap();
     fs::write(directory.join("server.key"), &key).unwrap();
     fs::set_permissions(directory.join("server.key"), Permissions::from_mode(0o600)).unwrap();
     key
@@ -99,7 +101,12 @@ fn the_example_has_the_defaults() {
     same("listen", &example.listen, &least.listen);
     same("admin", &example.admin, &least.admin);
     let full = Config::parse(&full_example()).unwrap().tls.unwrap();
-    same("tls", &full, &server::tls::Config::of(&full.certificate, &full.key));
+    let tls = server::tls::Config {
+        client_ca: full.client_ca.clone(),
+        client_certificates: Some(server::tls::ClientCertificates::default()),
+        ..server::tls::Config::of(&full.certificate, &full.key)
+    };
+    same("tls", &full, &tls);
     same("tls", &(&example.tls, &least.tls), &(None::<()>, None::<()>));
     same("server", &example.server, &server::Config::default());
     same("shutdown", &example.shutdown, &server::Shutdown::default());
@@ -272,6 +279,24 @@ fn the_example_of_a_key_file_is_one() {
     assert_eq!(entries.len(), 2);
     assert!(entries.iter().any(|entry| entry.expires.is_some()), "it shows an expiry");
     assert!(entries.iter().any(|entry| entry.scopes.len() == 2), "it shows scopes");
+}
+
+#[test]
+fn certificates_may_be_the_only_way_to_be_known() {
+    let directory = tempfile::tempdir().unwrap();
+    certificate(directory.path());
+    let alone: String = GOOD.lines().filter(|line| !line.contains("sha256")).collect::<Vec<_>>().join("\n");
+    let file = |name: &str| directory.path().join(name);
+    let text = format!(
+        "tls = {{ certificate = {:?}, key = {:?}, client_ca = {:?} }}\nidentity.certificates = \
+         [{{ id = 'ci', subject = 'ci', org = 'acme', dns_name = 'CI.example.com' }}]\n{alone}",
+        file("server.crt"),
+        file("server.key"),
+        file("client-ca.crt")
+    );
+    let resolved = resolve(&text).unwrap();
+    assert!(resolved.callers.keys.is_empty());
+    assert_eq!(resolved.callers.certificates.all()[0].1, "ci.example.com");
 }
 
 #[test]

@@ -51,6 +51,12 @@ reasons! {
     /// No `authorization: Bearer`, or one that nobody has.
     Unauthenticated = "UNAUTHENTICATED", Unauthenticated, Caller, Never, No,
         "missing or unknown credentials";
+    /// Client certificate and token are good, and of different callers.
+    IdentityConflict = "IDENTITY_CONFLICT", PermissionDenied, Caller, Never, No,
+        "client certificate and token are of different callers";
+    /// Too many requests from the peer's address were refused; this one would have been, too.
+    PeerLimited = "PEER_LIMITED", ResourceExhausted, Gateway, Unsaid, No,
+        "too many refused requests from this address";
     /// Whether the credentials are good cannot be told: the issuer's keys have never been loaded.
     IdentityUnavailable = "IDENTITY_UNAVAILABLE", Unavailable, Gateway, Now, No,
         "identity cannot be checked right now";

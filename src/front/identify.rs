@@ -1,8 +1,8 @@
 //! Puts the caller's identity into the request, or refuses it.
 
-use super::{HttpRequest, HttpResponse};
+use super::{HttpRequest, HttpResponse, peers::Limited};
 use crate::{
-    call::{Context, Deadline},
+    call::{Context, Deadline, PeerCertificate},
     error::{Error, Reason},
     identity::{Identities, Shown},
     stack::{Next, Stage},
@@ -23,7 +23,13 @@ impl Stage<HttpRequest> for Identify {
     ) -> Result<HttpResponse, Error> {
         let (mut head, body) = request.into_parts();
         let deadline = *head.extensions.get::<Deadline>().ok_or_else(|| Error::refuse(Reason::Internal))?;
-        let identity = self.0.identify(Shown { headers: &head.headers, deadline }).await?;
+        let shown = Shown {
+            headers: &head.headers,
+            certificate: head.extensions.get::<PeerCertificate>(),
+            peer_is_limited: head.extensions.get::<Limited>().is_some(),
+            deadline,
+        };
+        let identity = self.0.identify(shown).await?;
         if let Some(context) = head.extensions.get::<Context>() {
             context.set_identity(identity.clone());
         }

@@ -16,11 +16,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::expiry::Expiry;
-use crate::{
-    call::{CredentialId, Identity, OrgId, Scope, Scopes, SubjectId},
-    rpc::Class,
-};
+use super::{every_class, expiry::Expiry};
+use crate::call::{CredentialId, Identity, OrgId, Scope, Scopes, SubjectId};
 
 /// Marks the keys, so that secret scanners can find them.
 const PREFIX: &str = "pgw_";
@@ -88,10 +85,6 @@ pub enum KeyError {
 /// Whether a token says of itself that it is an API key: such a one is nothing else.
 pub(super) fn is_marked(token: &str) -> bool {
     token.starts_with(PREFIX)
-}
-
-fn every_class() -> Vec<Scope> {
-    Class::ALL.map(Scope::Class).to_vec()
 }
 
 impl Config {

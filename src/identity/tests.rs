@@ -14,6 +14,8 @@ use crate::{
     rpc::{CREATE_PREBUILD, CREATE_PREBUILD_LOGS_TOKEN, Class, GET_AUTHENTICATED_IDENTITY, LIST_PREBUILDS},
 };
 
+mod certificate;
+
 fn config(id: &str, key: &str) -> Config {
     Config::new(id.into(), "ci".into(), "acme".into(), KeyHash::of(key))
 }
@@ -24,7 +26,10 @@ fn headers(values: &[&str]) -> HeaderMap {
 
 async fn identify(identities: &Identities, values: &[&str]) -> Result<Identity, Refused> {
     let deadline = Deadline::at(Instant::now() + Duration::from_secs(1));
-    identities.identify(Shown { headers: &headers(values), deadline }).await
+    let headers = headers(values);
+    identities
+        .identify(Shown { headers: &headers, certificate: None, peer_is_limited: false, deadline })
+        .await
 }
 
 fn is_refused(result: Result<Identity, Refused>) -> bool {

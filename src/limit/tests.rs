@@ -10,6 +10,8 @@ use crate::{
     error::{Code, Retry},
 };
 
+mod refusals;
+
 fn limits(clock: &FakeRelativeClock) -> (Limits<FakeRelativeClock>, OrgId, OrgId) {
     let rate = Rate { per_second: NonZeroU32::new(2).unwrap(), burst: NonZeroU32::new(3).unwrap() };
     let (acme, globex) = (OrgId::from("acme"), OrgId::from("globex"));

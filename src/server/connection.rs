@@ -1,6 +1,13 @@
 //! One connection and its supervisor.
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use hyper::{body::Incoming, service::service_fn};
@@ -22,10 +29,13 @@ use super::{
     activity::{Activity, Counted, InFlight},
     unread::{self, Rest},
 };
-use crate::call::Peer;
+use crate::call::{Peer, PeerCertificate};
 
 /// A connection this young has its first request on the way: it is not asked to go before that has come.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// A connection lasts for this part of the time that the client's certificate has left: programs renew theirs before that.
+const CERTIFIED_PART: f64 = 0.9;
 
 /// With all places taken, connections go that were idle for this part of the idle timeout.
 const CROWDED_PART: u32 = 10;
@@ -109,6 +119,7 @@ where
         Err(_) => return Closed::Silent,
     };
     extensions.insert(Peer(peer));
+    let age = age(&shared.config, extensions.get());
     let (requests, tasks) = (activity.clone(), shared.tasks.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().extend(extensions.clone());
@@ -118,7 +129,7 @@ where
     let mut connection = pin!(connection);
     let reason = tokio::select! {
         ended = &mut connection => return if ended.is_ok() { Closed::Peer } else { Closed::Failed },
-        reason = due(&activity, shared) => reason,
+        reason = due(&activity, age, shared) => reason,
     };
     // GOAWAY, or `connection: close` with the next answer. It ends by itself when the client has understood and the
     // streams are done; neither is waited for without end.
@@ -132,13 +143,13 @@ where
 }
 
 /// Waits for a reason to end the connection.
-async fn due<T>(activity: &Activity, shared: &Shared<T>) -> Closed {
+async fn due<T>(activity: &Activity, age: Duration, shared: &Shared<T>) -> Closed {
     let config = &shared.config;
     tokio::select! {
         () = activity.silent_for(config.first_request_timeout) => Closed::Silent,
         () = activity.quiet_for(config.idle_timeout) => Closed::Idle,
         () = crowded_out(activity, &shared.crowd, config.idle_timeout / CROWDED_PART) => Closed::Crowded,
-        () = sleep(varied(config.max_connection_age)) => Closed::Aged,
+        () = sleep(age) => Closed::Aged,
         () = drained(activity, shared) => Closed::Drained,
     }
 }
@@ -212,6 +223,15 @@ fn cut<T>(activity: &Activity, shared: &Shared<T>) {
         shared.closed_hard.fetch_add(1, Relaxed);
         shared.requests_lost.fetch_add(activity.in_flight(), Relaxed);
     }
+}
+
+/// How old the connection may become. A client that renews its certificate is asked to come back with the new one, before
+/// the old one ends and calls fail.
+fn age(config: &Config, certificate: Option<&PeerCertificate>) -> Duration {
+    let age = varied(config.max_connection_age);
+    let ends = certificate.map(PeerCertificate::ends);
+    let left = ends.map(|ends| ends.duration_since(SystemTime::now()).unwrap_or_default());
+    left.map_or(age, |left| age.min(left.mul_f64(CERTIFIED_PART)))
 }
 
 /// The age, varied by up to 10 % either way: connections that were opened together (after a deployment) must not all

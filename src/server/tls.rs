@@ -1,4 +1,5 @@
-//! TLS between TCP and HTTP: one certificate, followed on disk while connections live on.
+//! TLS between TCP and HTTP: one certificate, and the CAs of client certificates, followed on disk while connections live
+//! on.
 //!
 //! TLS 1.2 and 1.3 by rustls, its cryptography by aws-lc-rs. No early data: it can be replayed. A handshake runs in its
 //! connection's own task within `server.first_request_timeout`; how many run at once is bounded here.
@@ -11,27 +12,30 @@ use std::{
 };
 
 use http::Extensions;
-use rustls::ServerConfig;
+use rustls::{ServerConfig, server::danger::ClientCertVerifier};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::{
     net::TcpStream,
     sync::{Notify, Semaphore, SemaphorePermit, watch},
+    task::spawn_blocking,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{Invalid, Transport};
+use crate::follow::{Follow, Taken};
 
+mod client;
+mod files;
 mod metrics;
-mod pair;
-mod reload;
 #[cfg(test)]
 mod tests;
 
+pub use files::{Fault, FileError, Files};
 pub use metrics::Counters;
-pub use pair::{Fault, PairError};
 
-use pair::{Files, Sight};
+/// The key of the config that names the files: they are followed as one.
+const TLS: &str = "tls";
 
 /// A certificate is renewed days before its end, so that seconds do not matter; two small files every few seconds are
 /// nothing to a disk.
@@ -54,10 +58,27 @@ pub struct Config {
     pub certificate: PathBuf,
     /// PEM file: the certificate's private key, in PKCS#8, PKCS#1 or SEC1; closed to others.
     pub key: PathBuf,
-    /// How often both files are looked at, above 0 and at most an hour.
+    /// PEM file: the CAs whose client certificates are let in. Without it none is asked for.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client needs a certificate to connect. With `client_ca` only.
+    #[serde(default)]
+    pub client_certificates: Option<ClientCertificates>,
+    /// How often the files are looked at, above 0 and at most an hour.
     #[serde(with = "humantime_serde", default = "default_reload_interval")]
     #[schemars(with = "String")]
     pub reload_interval: Duration,
+}
+
+/// Whether a client needs a certificate to connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// It may show one, which then has to be good.
+    #[default]
+    Optional,
+    /// Without a good one there is no connection.
+    Required,
 }
 
 /// The transport. Clones share it; each new connection gets the pair that is good at that moment.
@@ -67,13 +88,24 @@ pub struct Tls(Arc<Shared>);
 struct Shared {
     config: Config,
     /// What the files held when they were loaded first.
-    first: Sight,
-    /// A new one for each pair, so that no session of the old one is resumed.
-    current: watch::Sender<Arc<ServerConfig>>,
+    first: Files,
+    current: watch::Sender<Arc<InForce>>,
     /// Places.
     handshakes: Semaphore,
     crowd: Notify,
     counters: Arc<Counters>,
+}
+
+/// What new connections get.
+struct InForce {
+    /// Counts up, so that connections see that others are in force.
+    generation: u64,
+    /// New each time, so that no session of an old one is resumed.
+    settings: Arc<ServerConfig>,
+    /// Judges client certificates.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// When the certificate ends, in seconds since 1970.
+    ends: Option<i64>,
 }
 
 fn default_reload_interval() -> Duration {
@@ -83,7 +115,13 @@ fn default_reload_interval() -> Duration {
 impl Config {
     /// With the default interval.
     pub fn of(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        Self { certificate: certificate.into(), key: key.into(), reload_interval: RELOAD_INTERVAL }
+        Self {
+            certificate: certificate.into(),
+            key: key.into(),
+            client_ca: None,
+            client_certificates: None,
+            reload_interval: RELOAD_INTERVAL,
+        }
     }
 
     /// # Errors
@@ -93,25 +131,47 @@ impl Config {
         if interval.is_zero() || interval > MAX_RELOAD_INTERVAL {
             return Err(Invalid { key: "reload_interval", problem: "must be above 0 and at most 1h" });
         }
+        if self.client_certificates.is_some() && self.client_ca.is_none() {
+            return Err(Invalid { key: "client_certificates", problem: "must not be set without client_ca" });
+        }
         Ok(())
     }
 }
 
 impl Tls {
-    /// Reads certificate and key, and holds them against each other.
+    /// Reads the files, and holds certificate and key against each other.
     ///
     /// # Errors
     /// One of the files cannot be served with; the error names its key.
-    pub fn load(config: Config) -> Result<Self, PairError> {
+    pub fn load(config: Config) -> Result<Self, FileError> {
         Self::with_places(config, MAX_HANDSHAKES)
     }
 
-    fn with_places(config: Config, handshakes: usize) -> Result<Self, PairError> {
-        let files = Files::read(&config)?;
-        let current = watch::Sender::new(Arc::new(files.pair(&config)?));
-        let handshakes = Semaphore::new(handshakes);
-        let (first, crowd, counters) = (files.sight(), Notify::new(), Arc::default());
+    fn with_places(config: Config, handshakes: usize) -> Result<Self, FileError> {
+        let first = Files::read(&config)?;
+        let in_force = first.judge(&config, 0)?;
+        let counters = Arc::new(Counters::default());
+        counters.ends.store(in_force.ends.unwrap_or_default(), Relaxed);
+        let current = watch::Sender::new(Arc::new(in_force));
+        let (handshakes, crowd) = (Semaphore::new(handshakes), Notify::new());
         Ok(Self(Arc::new(Shared { config, first, current, handshakes, crowd, counters })))
+    }
+
+    /// What the files held when they were loaded.
+    pub fn first(&self) -> Result<Files, FileError> {
+        Ok(self.0.first.clone())
+    }
+
+    pub fn reload_interval(&self) -> Duration {
+        self.0.config.reload_interval
+    }
+
+    fn put_in_force(&self, files: &Files) -> Result<(), FileError> {
+        let generation = self.0.current.borrow().generation + 1;
+        let in_force = files.judge(&self.0.config, generation)?;
+        self.0.counters.ends.store(in_force.ends.unwrap_or_default(), Relaxed);
+        self.0.current.send_replace(Arc::new(in_force));
+        Ok(())
     }
 
     /// The counters, for metrics.
@@ -119,11 +179,11 @@ impl Tls {
         self.0.counters.clone()
     }
 
-    async fn handshake(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    async fn handshake(&self, tcp: TcpStream) -> io::Result<(TlsStream<TcpStream>, Extensions)> {
         let _place = self.place().await?;
         tokio::select! {
             biased;
-            stream = self.accept(tcp) => stream,
+            opened = self.accept(tcp) => opened,
             () = self.0.crowd.notified() => {
                 self.0.counters.crowded.fetch_add(1, Relaxed);
                 Err(io::ErrorKind::ConnectionAborted.into())
@@ -142,14 +202,42 @@ impl Tls {
         self.0.handshakes.acquire().await.map_err(io::Error::other)
     }
 
-    async fn accept(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    async fn accept(&self, tcp: TcpStream) -> io::Result<(TlsStream<TcpStream>, Extensions)> {
         // rustls would answer whoever speaks no TLS with an alert, which is noise to them.
         let mut first = [0];
         if tcp.peek(&mut first).await? == 0 || first != [HANDSHAKE] {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let config = self.0.current.borrow().clone();
-        TlsAcceptor::from(config).accept(tcp).await
+        let in_force = self.0.current.borrow().clone();
+        let stream = TlsAcceptor::from(in_force.settings.clone()).accept(tcp).await?;
+        let mut extensions = Extensions::new();
+        if let Some(chain) = stream.get_ref().1.peer_certificates() {
+            let certificate = client::certificate(&self.0, &in_force, chain);
+            extensions.insert(certificate.ok_or(io::ErrorKind::InvalidData)?);
+        }
+        Ok((stream, extensions))
+    }
+}
+
+impl Follow for Tls {
+    type Look = Result<Files, FileError>;
+
+    fn key(&self) -> String {
+        TLS.to_owned()
+    }
+
+    fn look(&self) -> Self::Look {
+        Files::read(&self.0.config)
+    }
+
+    async fn take(&self, look: Self::Look) -> Taken {
+        let tls = self.clone();
+        // An RSA key takes a while to check.
+        let taken = spawn_blocking(move || look.and_then(|files| tls.put_in_force(&files))).await;
+        match taken {
+            Ok(taken) => taken.map_err(|error| format!("{}: {error}", error.key)).into(),
+            Err(_) => Taken::Undecided("could not be judged".to_owned()),
+        }
     }
 }
 
@@ -161,7 +249,7 @@ impl Transport for Tls {
         if opened.is_err() {
             self.0.counters.failed.fetch_add(1, Relaxed);
         }
-        Ok((opened?, Extensions::new()))
+        opened
     }
 }
 

@@ -74,6 +74,9 @@ pub fn log_call<I: fmt::Display>(line: &CallLine<'_, I>) {
     }
     if is_gateway_fault(line.code, line.reason) {
         write!(tracing::Level::WARN);
+    } else if line.reason == Some(Reason::PeerLimited) {
+        // A flood must not fill the log.
+        write!(tracing::Level::DEBUG);
     } else {
         write!(tracing::Level::INFO);
     }

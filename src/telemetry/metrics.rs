@@ -132,6 +132,11 @@ impl Metrics {
         self.0.pool_bounds_crossed.inc();
     }
 
+    /// A refusal was one too many for the peer's address.
+    pub fn peer_limited(&self) {
+        self.0.peer_limited.inc();
+    }
+
     /// What the file of a config key holds now was put in force, or cannot be served with.
     pub fn reloaded(&self, key: &str, taken: bool) {
         let result = if taken { "taken" } else { "refused" };

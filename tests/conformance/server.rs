@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     fs,
     io::{stdin, stdout},
+    num::NonZeroU32,
     os::unix::fs::PermissionsExt as _,
     time::Duration,
 };
@@ -18,6 +19,7 @@ use prebuild_gateway::{
     front::{self, Front, HttpRequest, HttpResponse, deadline},
     gateway::Wire,
     identity::{Identities, api_key},
+    limit::Rate,
     server::{self, Config, Server, Shutdown, Tls},
     telemetry::Metrics,
 };
@@ -37,6 +39,9 @@ use super::{
     },
     pipe::{Credentials, ServerRequest, ServerResponse, receive, send},
 };
+
+/// More refusals a second than a suite is after.
+const ENOUGH: NonZeroU32 = NonZeroU32::new(1_000_000).expect("not zero");
 
 /// The key that the suite, which knows of none, is given at the door.
 const KEY: &str = "conformance";
@@ -116,6 +121,8 @@ fn service(
         Front::new(Conformance, [&UNARY, &IDEMPOTENT_UNARY], config, allowed(Some(QUERY)), metrics.clone());
     let wire = Wire {
         log,
+        // A suite is refused on purpose, again and again.
+        peers: front::Peers::new(Rate { per_second: ENOUGH, burst: ENOUGH }, metrics.clone()),
         metrics,
         in_flight: 1024,
         deadline: deadline::Config { default: NO_DEADLINE, max: NO_DEADLINE },

@@ -32,7 +32,7 @@ pub(crate) mod spoken;
 mod told;
 pub(crate) mod upstream;
 
-pub(crate) use certified::Certified;
+pub(crate) use certified::{Certified, ClientCa, ClientCertificate, connect_with, dns, spiffe};
 pub(crate) use sandboxed::Sandboxed;
 pub(crate) use told::Told;
 pub(crate) use upstream::{Answer, Upstream, http, json};
@@ -92,7 +92,7 @@ fn config(upstream: SocketAddr, directory: PathBuf) -> Config {
     };
     let text = format!(
         "{}{}\n[audit]\ndirectory = '{}'\n[upstream]\nbase_url = 'http://{upstream}/api'\n\
-         [limits.requests]\nper_second = 100000\nburst = 100000\n\
+         [limits]\nrequests = {{ per_second = 100000, burst = 100000 }}\nrefusals = {{ per_second = 100000, burst = 100000 }}\n\
          [server]\nlinger = '200ms'\n[shutdown]\ngrace = '200ms'\n",
         org("acme", ACME_KEY),
         org("globex", GLOBEX_KEY),
@@ -120,6 +120,11 @@ impl Gateway {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(upstream, directory.path().to_owned());
         change(&mut config);
+        Self::of(config, directory).await
+    }
+
+    /// A gateway with this config, on any ports.
+    pub(crate) async fn of(config: Config, directory: TempDir) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listeners = Listeners::bind(any, any).await.unwrap();
         let app = App::start(config.resolve(&env).unwrap(), listeners).unwrap();

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod connect;
 #[cfg(test)]
 mod cors;
@@ -27,6 +29,8 @@ mod keys;
 mod log_urls;
 #[cfg(test)]
 mod matrix;
+#[cfg(test)]
+mod peers;
 #[cfg(test)]
 mod pool_race;
 #[cfg(test)]

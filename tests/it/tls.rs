@@ -60,7 +60,7 @@ impl Secured {
     }
 
     async fn reloads(&self, result: &str) -> u64 {
-        let series = format!("prebuild_gateway_tls_reloads_total{{result=\"{result}\"}}");
+        let series = format!("prebuild_gateway_file_reloads_total{{key=\"tls\",result=\"{result}\"}}");
         self.gateway.counted(&series).await
     }
 }
@@ -254,4 +254,7 @@ async fn a_certificate_that_changes_under_load_fails_no_call() {
         assert!(calls.load(SeqCst) >= ROTATIONS);
     }
     assert!(secured.reloads("taken").await >= ROTATIONS as u64);
+    let ends = "prebuild_gateway_tls_certificate_expiry_timestamp_seconds";
+    // What rcgen gives a certificate: the year 4096.
+    assert!(secured.gateway.counted(ends).await > 60_000_000_000, "the end of the one in force");
 }

@@ -5,11 +5,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Algorithm, path::ClaimPath};
-use crate::{
-    call::{CredentialId, OrgId, Scope},
-    rpc::Class,
-};
+use super::{super::every_class, Algorithm, path::ClaimPath};
+use crate::call::{CredentialId, OrgId, Scope};
 
 /// Clocks that follow NTP differ by less.
 const LEEWAY: Duration = Duration::from_secs(30);
@@ -108,8 +105,4 @@ fn default_subject_claim() -> ClaimPath {
 
 fn default_leeway() -> Duration {
     LEEWAY
-}
-
-fn every_class() -> Vec<Scope> {
-    Class::ALL.map(Scope::Class).to_vec()
 }

@@ -1,38 +1,29 @@
-//! The counters of TLS as metrics.
+//! What is counted of TLS, and when the certificate ends, as metrics.
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::counter::ConstCounter,
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::Unit,
 };
 
-/// What became of handshakes and of new pairs.
+/// What became of handshakes, and the end of the certificate in force.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Handshakes that were given up for newer ones.
     pub(super) crowded: AtomicU64,
     /// All that failed, those among them.
     pub(super) failed: AtomicU64,
-    /// Pairs that new connections got from then on.
-    pub(super) taken: AtomicU64,
-    /// Pairs that could not be used: the one before stayed.
-    pub(super) kept: AtomicU64,
+    /// Seconds since 1970; 0 if it cannot be read.
+    pub(super) ends: AtomicI64,
 }
 
 impl Counters {
-    pub fn reloads_taken(&self) -> u64 {
-        self.taken.load(Relaxed)
-    }
-
-    pub fn reloads_refused(&self) -> u64 {
-        self.kept.load(Relaxed)
-    }
-
     /// Handshakes that failed: also those given up, and connections that spoke no TLS.
     pub fn handshakes_failed(&self) -> u64 {
         self.failed.load(Relaxed)
@@ -41,6 +32,11 @@ impl Counters {
     /// Handshakes given up because too many were under way.
     pub fn handshakes_crowded_out(&self) -> u64 {
         self.crowded.load(Relaxed)
+    }
+
+    /// When the certificate that new connections get ends, in seconds since 1970.
+    pub fn certificate_ends(&self) -> Option<i64> {
+        Some(self.ends.load(Relaxed)).filter(|seconds| *seconds != 0)
     }
 }
 
@@ -63,10 +59,11 @@ impl Collector for Counters {
         for (name, help, count) in handshakes {
             ConstCounter::new(count).encode(encoder.encode_descriptor(name, help, None, kind)?)?;
         }
-        let help = "Changed pairs of certificate and key, by what became of them";
-        let mut reloads = encoder.encode_descriptor("tls_reloads", help, None, kind)?;
-        for (result, count) in [("taken", self.reloads_taken()), ("refused", self.reloads_refused())] {
-            ConstCounter::new(count).encode(reloads.encode_family(&[("result", result)])?)?;
+        if let Some(ends) = self.certificate_ends() {
+            let (name, help) = ("tls_certificate_expiry_timestamp", "When the server's certificate ends");
+            let gauge = ConstGauge::new(ends);
+            let kind = gauge.metric_type();
+            gauge.encode(encoder.encode_descriptor(name, help, Some(&Unit::Seconds), kind)?)?;
         }
         Ok(())
     }

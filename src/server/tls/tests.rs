@@ -1,4 +1,4 @@
-//! Pairs of every kind, good and bad, and what a look at changed files does.
+//! Files of every kind, good and bad, and what becomes of changed ones.
 
 use std::{
     fs::{self, Permissions},
@@ -11,21 +11,21 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rcgen::{
     CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, SignatureAlgorithm,
 };
-use rustls::{
-    ServerConfig,
-    pki_types::{PrivateKeyDer, pem::PemObject as _},
-};
+use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
 use tempfile::TempDir;
 
-use super::{
-    Config, Fault, PairError, Tls,
-    pair::Sight,
-    reload::{Look, Seen},
+use super::{ClientCertificates, Config, Fault, FileError, Files, InForce, Tls};
+use crate::{
+    file,
+    follow::{Follow as _, Taken},
 };
 
+mod client;
 mod handshakes;
 
-/// A folder with the two files.
+const CLIENT_CA: &str = "client-ca.crt";
+
+/// A folder with the files.
 struct Folder(TempDir);
 
 impl Folder {
@@ -43,6 +43,14 @@ impl Folder {
         Config::of(self.0.path().join("server.crt"), self.0.path().join("server.key"))
     }
 
+    fn with_client_ca(&self) -> Config {
+        Config { client_ca: Some(self.0.path().join(CLIENT_CA)), ..self.config() }
+    }
+
+    fn client_ca(&self, pem: &str) {
+        fs::write(self.0.path().join(CLIENT_CA), pem).unwrap();
+    }
+
     fn certificate(&self, pem: &str) {
         fs::write(self.config().certificate, pem).unwrap();
     }
@@ -58,7 +66,7 @@ impl Folder {
         self.key(key);
     }
 
-    fn load(&self) -> Result<Tls, PairError> {
+    fn load(&self) -> Result<Tls, FileError> {
         Tls::load(self.config())
     }
 
@@ -82,13 +90,9 @@ fn pair() -> (String, String) {
     pair_of(&PKCS_ECDSA_P256_SHA256)
 }
 
-/// The pair that new connections get.
-fn current(tls: &Tls) -> Arc<ServerConfig> {
+/// What new connections get.
+fn current(tls: &Tls) -> Arc<InForce> {
     tls.0.current.borrow().clone()
-}
-
-fn counted(tls: &Tls) -> (u64, u64) {
-    (tls.counters().reloads_taken(), tls.counters().reloads_refused())
 }
 
 #[test]
@@ -140,7 +144,7 @@ fn a_pair_that_cannot_be_served_with_is_refused_by_key() {
             ("tls.key", Fault::BadKey),
         ),
         (&other, &key, ("tls.key", Fault::Mismatch)),
-        (&"x".repeat(1 << 21), &key, ("tls.certificate", Fault::TooLarge)),
+        (&"x".repeat(1 << 21), &key, ("tls.certificate", Fault::File(file::Fault::TooLarge))),
     ] {
         assert_eq!(Folder::with(crt, key).refused(), expected);
     }
@@ -153,7 +157,7 @@ fn a_key_that_others_can_read_is_refused() {
     let folder = Folder::with(&certificate, &key);
     for refused in [0o644, 0o604, 0o610, 0o620] {
         mode(&folder.config().key, refused);
-        assert_eq!(folder.refused(), ("tls.key", Fault::Exposed), "{refused:o}");
+        assert_eq!(folder.refused(), ("tls.key", Fault::File(file::Fault::Exposed)), "{refused:o}");
     }
     let said = folder.load().unwrap_err().to_string();
     assert!(
@@ -165,74 +169,82 @@ fn a_key_that_others_can_read_is_refused() {
     }
 }
 
-#[test]
-fn a_new_pair_is_taken_once_two_looks_agree() {
+#[tokio::test]
+async fn what_was_looked_at_is_what_is_taken() {
     let (certificate, key) = pair();
     let folder = Folder::with(&certificate, &key);
     let tls = folder.load().unwrap();
-    let old = current(&tls);
-    let seen = Seen::first(&tls).look(&tls, Look::Due);
-    let (certificate, key) = pair();
-    folder.certificate(&certificate);
-    let seen = seen.look(&tls, Look::Due);
-    folder.key(&key);
-    let seen = seen.look(&tls, Look::Due);
-    assert!(Arc::ptr_eq(&old, &current(&tls)), "each look saw something else");
-    assert_eq!(counted(&tls), (0, 0));
-    let seen = seen.look(&tls, Look::Due);
-    let new = current(&tls);
-    assert!(!Arc::ptr_eq(&old, &new));
-    let _seen = seen.look(&tls, Look::Due).look(&tls, Look::Due);
-    assert!(Arc::ptr_eq(&new, &current(&tls)), "nothing has changed");
-    assert_eq!(counted(&tls), (1, 0));
-}
-
-#[test]
-fn a_bad_pair_is_counted_once_and_the_last_good_one_stays() {
-    let (certificate, key) = pair();
-    let folder = Folder::with(&certificate, &key);
-    let tls = folder.load().unwrap();
-    let good = current(&tls);
-    let mut seen = Seen::first(&tls);
-    let mut looks = |expected: u64| {
-        for _ in 0..4 {
-            seen = seen.look(&tls, Look::Due);
-        }
-        assert!(Arc::ptr_eq(&good, &current(&tls)));
-        assert_eq!(counted(&tls), (0, expected));
-    };
-    folder.certificate(&pair().0);
-    looks(1);
-    fs::remove_file(folder.config().certificate).unwrap();
-    looks(2);
-    folder.certificate("no certificate");
-    looks(3);
-    folder.certificate(&certificate);
-    mode(&folder.config().key, 0o644);
-    looks(4);
-}
-
-#[test]
-fn whoever_asks_is_served_at_the_first_look() {
-    let (certificate, key) = pair();
-    let folder = Folder::with(&certificate, &key);
-    let tls = folder.load().unwrap();
+    assert_eq!(tls.look(), tls.first(), "nothing has changed");
     let old = current(&tls);
     let (certificate, key) = pair();
     folder.write(&certificate, &key);
-    let seen = Seen::first(&tls).look(&tls, Look::Asked);
-    assert!(!Arc::ptr_eq(&old, &current(&tls)));
+    let look = tls.look();
+    assert_ne!(look, tls.first());
     folder.key("no key");
-    let _seen = seen.look(&tls, Look::Asked).look(&tls, Look::Asked);
-    assert_eq!(counted(&tls), (1, 2), "and told each time");
+    assert_eq!(tls.take(look).await, Taken::InForce);
+    let new = current(&tls);
+    assert!(!Arc::ptr_eq(&old, &new));
+    let refused = tls.take(tls.look()).await;
+    assert!(matches!(&refused, Taken::Refused(problem) if problem.starts_with("tls.key: `")), "{refused:?}");
+    assert!(Arc::ptr_eq(&new, &current(&tls)), "the last good one stays");
+}
+
+#[tokio::test]
+async fn a_bad_pair_or_bundle_is_refused_and_the_last_good_one_stays() {
+    let (certificate, key) = pair();
+    let folder = Folder::with(&certificate, &key);
+    folder.client_ca(&pair().0);
+    let tls = Tls::load(folder.with_client_ca()).unwrap();
+    let good = current(&tls);
+    let refuses = async |expected: &str| {
+        let refused = tls.take(tls.look()).await;
+        assert!(matches!(&refused, Taken::Refused(problem) if problem.contains(expected)), "{refused:?}");
+        assert!(Arc::ptr_eq(&good, &current(&tls)));
+    };
+    folder.certificate(&pair().0);
+    refuses("does not belong to the certificate").await;
+    fs::remove_file(folder.config().certificate).unwrap();
+    refuses("tls.certificate: ").await;
+    folder.certificate("no certificate");
+    refuses("holds no certificate in PEM").await;
+    folder.certificate(&certificate);
+    mode(&folder.config().key, 0o644);
+    refuses("must be closed to others").await;
+    mode(&folder.config().key, 0o600);
+    for bad in ["", "no CA", &key, &format!("{certificate}-----BEGIN CERTIFICATE-----\nMIIB")] {
+        folder.client_ca(bad);
+        refuses("client-ca.crt` holds no certificate in PEM").await;
+    }
+    folder.client_ca("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+    refuses("client-ca.crt` holds a certificate that cannot be used").await;
+    fs::remove_file(folder.0.path().join(CLIENT_CA)).unwrap();
+    refuses("tls.client_ca: ").await;
+    folder.client_ca(&pair().0);
+    assert_eq!(tls.take(tls.look()).await, Taken::InForce, "the bundle changes alone");
+}
+
+#[test]
+fn the_end_of_the_certificate_in_force_is_known() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2031, 2, 3);
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let tls = Folder::with(&certificate, &key.serialize_pem()).load().unwrap();
+    assert_eq!(tls.counters().certificate_ends(), Some(params.not_after.unix_timestamp()));
+}
+
+#[test]
+fn whether_clients_need_a_certificate_is_said_with_their_cas_only() {
+    let config = Folder::new().config();
+    config.check().unwrap();
+    let client_certificates = Some(ClientCertificates::Required);
+    let invalid = Config { client_certificates, ..config }.check().unwrap_err();
+    assert_eq!((invalid.key, invalid.problem), ("client_certificates", "must not be set without client_ca"));
 }
 
 #[test]
 fn where_one_file_ends_and_the_other_begins_counts() {
-    let sight = |certificate: &str, key: &str| {
-        let folder = Folder::with(certificate, key);
-        Sight::of(&super::Files::read(&folder.config()))
-    };
+    let sight = |certificate: &str, key: &str| Files::read(&Folder::with(certificate, key).config()).unwrap();
     assert_ne!(sight("ab", "c"), sight("a", "bc"));
     assert_eq!(sight("ab", "c"), sight("ab", "c"));
 }
@@ -241,7 +253,7 @@ fn where_one_file_ends_and_the_other_begins_counts() {
 fn debug_output_shows_no_key() {
     let (certificate, key) = pair();
     let folder = Folder::with(&certificate, &key);
-    let (tls, files) = (folder.load().unwrap(), super::Files::read(&folder.config()).unwrap());
+    let (tls, files) = (folder.load().unwrap(), Files::read(&folder.config()).unwrap());
     let shown = format!("{tls:?} {files:?}");
     assert!(!key.lines().any(|line| shown.contains(line)) && shown.contains("REDACTED"), "{shown}");
 }

@@ -52,6 +52,7 @@ pub(super) struct Series {
     pub(super) log_urls_withheld: Family<ByMethod, Counter>,
     pub(super) upstream_reachable: Gauge,
     pub(super) pool_bounds_crossed: Counter,
+    pub(super) peer_limited: Counter,
     pub(super) file_reloads: Family<ByKey, Counter>,
     pub(super) jwks_fetches: Family<ByIssuer, Counter>,
     pub(super) audit_records: Family<ByStage, Counter>,
@@ -94,6 +95,7 @@ impl Series {
             log_urls_withheld: Family::default(),
             upstream_reachable: Gauge::default(),
             pool_bounds_crossed: Counter::default(),
+            peer_limited: Counter::default(),
             file_reloads: Family::default(),
             jwks_fetches: Family::default(),
             audit_records: Family::default(),
@@ -116,6 +118,11 @@ impl Series {
             "request_unknown_fields",
             "Fields in requests that the schema does not know",
             self.request_unknown_fields.clone(),
+        );
+        registry.register(
+            "peer_limited",
+            "Refusals beyond what the peer's address may have; the audit log only counts them",
+            self.peer_limited.clone(),
         );
     }
 

@@ -37,6 +37,7 @@ fn a_scrape_shows_what_happened() {
     metrics.tenancy_mismatched("acme", &CREATE_PREBUILD, "organization");
     metrics.organizations_missing(&CREATE_PREBUILD, 2);
     metrics.pool_bounds_crossed();
+    metrics.peer_limited();
     metrics.reloaded("identity.keys_file", true);
     metrics.reloaded("identity.keys_file", false);
     metrics.audit_recorded(AuditStage::Intent);
@@ -61,6 +62,7 @@ fn a_scrape_shows_what_happened() {
             "prebuild_gateway_upstream_tenancy_mismatches_total{org=\"acme\",method=\"CreatePrebuild\",kind=\"organization\"} 1",
             "prebuild_gateway_upstream_organizations_missing_total{method=\"CreatePrebuild\"} 2",
             "prebuild_gateway_warm_pool_bounds_crossed_total 1",
+            "prebuild_gateway_peer_limited_total 1",
             r#"prebuild_gateway_file_reloads_total{key="identity.keys_file",result="taken"} 1"#,
             r#"prebuild_gateway_file_reloads_total{key="identity.keys_file",result="refused"} 1"#,
             "prebuild_gateway_audit_records_total{stage=\"intent\"} 1",

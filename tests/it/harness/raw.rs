@@ -1,12 +1,16 @@
 //! A client that says what no gRPC library would: HTTP/2 by hand.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, StatusCode, request::Builder};
 use prost::Message;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpSocket, TcpStream},
+    task::JoinHandle,
+};
 
 use super::{ACME_KEY, soon};
 
@@ -14,6 +18,7 @@ use super::{ACME_KEY, soon};
 pub(crate) struct Raw {
     send: SendRequest<Bytes>,
     authority: String,
+    ended: JoinHandle<()>,
 }
 
 /// Everything of an answer.
@@ -33,10 +38,35 @@ pub(crate) struct Pending {
 
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let tcp = TcpStream::connect(address).await.unwrap();
-        let (send, connection) = h2::client::handshake(tcp).await.unwrap();
-        tokio::spawn(connection);
-        Self { send, authority: format!("http://{address}") }
+        Self::over(TcpStream::connect(address).await.unwrap(), format!("http://{address}")).await
+    }
+
+    /// From this address of the loopback network.
+    pub(crate) async fn from(peer: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((peer, 0).into()).unwrap();
+        Self::over(socket.connect(address).await.unwrap(), format!("http://{address}")).await
+    }
+
+    /// On a connection that is there, such as one of TLS.
+    pub(crate) async fn over(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, base: String) -> Self {
+        let (send, connection) = h2::client::handshake(io).await.unwrap();
+        let ended = tokio::spawn(async move { drop(connection.await) });
+        Self { send, authority: base, ended }
+    }
+
+    /// Waits until the gateway ends the connection.
+    pub(crate) async fn closes(self) {
+        let Self { send, ended, .. } = self;
+        soon(ended).await.unwrap();
+        drop(send);
+    }
+
+    /// Waits for the connection's end.
+    pub(crate) async fn ended(self) {
+        let Self { send, ended, .. } = self;
+        drop(send);
+        soon(ended).await.unwrap();
     }
 
     /// A POST with no headers.

@@ -1,0 +1,106 @@
+//! Refused requests: a bucket per peer, so that an address that makes nothing but refusals makes few of them.
+//!
+//! Who is known and asks well spends nothing, from whatever address.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, MonotonicClock, Reference as _},
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use moka::sync::Cache;
+
+use super::Rate;
+
+/// Peers told apart, at some 300 bytes each. Who has more addresses than that gets past this, as past any such limit.
+const MAX_PEERS: u64 = 65_536;
+/// What one customer or host has of IPv6, at the least (RFC 6177): 64 bits of network.
+const IPV6_NETWORK: u128 = u128::MAX << 64;
+/// A forgotten bucket has to have been full: this much more than it takes to fill one.
+const FORGET_MARGIN: Duration = Duration::from_secs(1);
+
+/// The buckets. Clones share them.
+pub struct Refusals<C: Clock = MonotonicClock> {
+    peers: Cache<IpAddr, Arc<Bucket<C>>>,
+    rate: Rate,
+    clock: C,
+}
+
+struct Bucket<C: Clock> {
+    limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
+    /// It was found empty, and is until then.
+    empty_until: Mutex<Option<C::Instant>>,
+}
+
+/// The peer's bucket is empty; there is something in it again after this time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many requests of this peer were refused")]
+pub struct Spent(pub Duration);
+
+impl<C: Clock + Clone + Send + Sync + 'static> Refusals<C>
+where
+    C::Instant: Send + Sync,
+{
+    pub fn new(rate: Rate, clock: C) -> Self {
+        let fill =
+            Duration::from_secs(1).mul_f64(f64::from(rate.burst.get()) / f64::from(rate.per_second.get()));
+        let peers = Cache::builder().max_capacity(MAX_PEERS).time_to_idle(fill + FORGET_MARGIN).build();
+        Self { peers, rate, clock }
+    }
+
+    /// A request of this peer is refused.
+    ///
+    /// # Errors
+    /// It was one too many.
+    pub fn spend(&self, peer: SocketAddr) -> Result<(), Spent> {
+        let bucket = self.peers.get_with(peer_of(peer), || Arc::new(Bucket::new(self.rate, &self.clock)));
+        bucket.limiter.check().map_err(|until| {
+            let now = self.clock.now();
+            *bucket.empty_until.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(until.earliest_possible());
+            Spent(until.wait_time_from(now))
+        })
+    }
+
+    /// Whether the peer's last refusal was one too many, and nothing has come into its bucket since.
+    pub fn is_spent(&self, peer: SocketAddr) -> bool {
+        self.peers.get(&peer_of(peer)).is_some_and(|bucket| {
+            let until = *bucket.empty_until.lock().unwrap_or_else(PoisonError::into_inner);
+            until.is_some_and(|until| until.duration_since(self.clock.now()) > 0.into())
+        })
+    }
+}
+
+impl<C: Clock + Clone> Bucket<C> {
+    fn new(rate: Rate, clock: &C) -> Self {
+        let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
+        Self { limiter: RateLimiter::direct_with_clock(quota, clock.clone()), empty_until: Mutex::default() }
+    }
+}
+
+impl<C: Clock + Clone> Clone for Refusals<C> {
+    fn clone(&self) -> Self {
+        Self { peers: self.peers.clone(), rate: self.rate, clock: self.clock.clone() }
+    }
+}
+
+impl<C: Clock> fmt::Debug for Refusals<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Refusals").field(&self.rate).finish()
+    }
+}
+
+/// Who shares a bucket: an IPv4 address, or a network of IPv6. A mapped address is what it maps to.
+fn peer_of(peer: SocketAddr) -> IpAddr {
+    match peer.ip().to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}

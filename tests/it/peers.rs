@@ -1,0 +1,207 @@
+//! Refusals are bounded for each peer's address, and nobody else notices.
+
+use std::{
+    net::Ipv4Addr,
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use http::Method;
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::{client::legacy::Client as Plain, rt::TokioExecutor};
+use prebuild_gateway::{config::Config, front::reflect, limit::Rate, sandbox::Rules};
+use serde_json::Value;
+use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use crate::harness::{
+    Gateway, Sandboxed, Told,
+    raw::{Answered, Raw, frame},
+    soon,
+    spoken::DIALECTS,
+};
+
+const LIMITED: &str = "prebuild_gateway_peer_limited_total";
+/// Refusals that each address has here.
+const BURST: u32 = 10;
+const HERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+fn narrow(config: &mut Config) {
+    // A call a second is the slowest refill there is: the burst is spent in far less.
+    config.limits.refusals = Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::new(BURST).unwrap() };
+    config.reflection = reflect::Config { enabled: true };
+    config.cors.origins = vec!["https://console.example.com".to_owned().try_into().unwrap()];
+}
+
+async fn gateway() -> (Gateway, Sandboxed) {
+    let upstream = Sandboxed::start(Rules::default()).await;
+    (Gateway::with(upstream.address, narrow).await, upstream)
+}
+
+/// A stranger's call.
+async fn unknown(raw: &mut Raw) -> Answered {
+    let request = raw.bare("/gitpod.v1.PrebuildService/ListPrebuilds");
+    let request =
+        request.header("content-type", "application/grpc").header("authorization", "Bearer made-up");
+    raw.call(request.header("x-forwarded-for", uuid::Uuid::new_v4().to_string()), frame(0, b"")).await
+}
+
+/// A call of acme's that is no message.
+async fn unreadable(raw: &mut Raw) -> Answered {
+    raw.call(raw.grpc("ListPrebuilds"), frame(0, b"\xff\xff")).await
+}
+
+async fn list(raw: &mut Raw) -> Code {
+    raw.call(raw.grpc("ListPrebuilds"), frame(0, b"")).await.grpc().code()
+}
+
+/// Spends all that the address has. A refill may come in between.
+async fn spend(raw: &mut Raw) {
+    for _ in 0..10 * BURST {
+        if unknown(raw).await.grpc().reason().as_deref() == Some("PEER_LIMITED") {
+            return;
+        }
+    }
+    panic!("never limited");
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_touches_no_valid_caller_and_no_other_address() {
+    let (gateway, _upstream) = gateway().await;
+    let mut raw = Raw::from(HERE, gateway.address).await;
+    let (mut limited, begun) = (0, Instant::now());
+    for round in 0..200 {
+        let refused = if round % 2 == 0 { unknown(&mut raw).await } else { unreadable(&mut raw).await };
+        let status = refused.grpc();
+        let reason = status.reason().unwrap();
+        if reason == "PEER_LIMITED" {
+            limited += 1;
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            assert!(status.wait().unwrap() <= Duration::from_secs(1), "it says when to come back");
+        } else {
+            assert!(["UNAUTHENTICATED", "MALFORMED_MESSAGE"].contains(&&*reason), "{reason}");
+        }
+        assert_eq!(list(&mut raw).await, Code::Ok, "a caller on the very same connection");
+    }
+    let mut other = Raw::from(THERE, gateway.address).await;
+    assert_eq!(unknown(&mut other).await.grpc().reason().as_deref(), Some("UNAUTHENTICATED"));
+    // The burst, and one for each second that it took.
+    let passed = u64::from(BURST) + begun.elapsed().as_secs() + 1;
+    assert!(limited + passed >= 200, "{limited}");
+    assert_eq!(gateway.counted(LIMITED).await, limited);
+
+    // Nothing is missing from the log: what is not there one by one is counted.
+    let Value::Array(records) = Value::from(gateway.end().await.0) else { unreachable!() };
+    let rejects = records.iter().filter(|record| record["stage"] == "reject").count();
+    let gaps = records.iter().filter(|record| record["reason"] == "PEER_LIMITED");
+    let gaps: Vec<_> =
+        gaps.map(|gap| (gap["stage"].as_str().unwrap(), gap["count"].as_u64().unwrap())).collect();
+    assert!(gaps.iter().all(|(stage, _)| *stage == "gap"), "{gaps:?}");
+    assert_eq!(gaps.iter().map(|(_, count)| count).sum::<u64>(), limited);
+    assert_eq!(rejects as u64, 201 - limited);
+    assert!(records.iter().all(|record| record["end"]["reason"] != "PEER_LIMITED"));
+}
+
+#[tokio::test]
+async fn whoever_is_limited_is_told_so_in_every_protocol() {
+    let (gateway, _upstream) = gateway().await;
+    let mut raw = Raw::connect(gateway.address).await;
+    spend(&mut raw).await;
+    for dialect in DIALECTS {
+        // One more may have come in between: then this is refused as ever, and the next is not.
+        let mut told = None;
+        for _ in 0..10 {
+            let mut request = dialect.request(&raw, "ListPrebuilds");
+            request.headers_mut().unwrap().remove("authorization");
+            let answered = raw.call(request, dialect.body(b"")).await;
+            let headers = answered.headers.clone();
+            let spoken = dialect.read(answered);
+            let wrong = spoken.result.unwrap_err();
+            let is_limited = wrong.reason.as_deref() != Some("UNAUTHENTICATED");
+            told = Some((headers, spoken.status, wrong));
+            if is_limited {
+                break;
+            }
+        }
+        let (headers, status, wrong) = told.unwrap();
+        assert_eq!((wrong.code, wrong.reason.as_deref()), (8, Some("PEER_LIMITED")), "{dialect:?}");
+        assert_eq!(wrong.message, "too many refused requests from this address");
+        assert!(wrong.details.iter().any(|name| name.ends_with("RetryInfo")), "{dialect:?}");
+        if dialect.is_connect() {
+            assert_eq!((status, headers["retry-after"].to_str().unwrap()), (429, "1"));
+        }
+    }
+}
+
+/// What the gateway refuses for reasons of its own, or of a call, is not the peer's.
+#[tokio::test]
+async fn calls_that_are_refused_spend_nothing() {
+    let upstream = Sandboxed::start(Rules::default()).await;
+    let gateway = Gateway::with(upstream.address, |config| {
+        narrow(config);
+        let one = NonZeroU32::MIN;
+        config.orgs[1].requests = Some(Rate { per_second: one, burst: one });
+    })
+    .await;
+    let mut raw = Raw::connect(gateway.address).await;
+    for _ in 0..2 * BURST {
+        // A bad id, no time left, and an org that is limited itself.
+        let bad = raw.call(raw.grpc("GetPrebuild"), frame(0, b"\x0a\x01x")).await.grpc();
+        assert_eq!(bad.reason().as_deref(), Some("GUARDRAIL"));
+        let late = raw.grpc("ListPrebuilds").header("grpc-timeout", "0m");
+        let late = raw.call(late, frame(0, b"")).await.grpc();
+        assert_eq!(late.reason().as_deref(), Some("DEADLINE_EXCEEDED"));
+        let request = raw.bare("/gitpod.v1.PrebuildService/ListPrebuilds");
+        let request = request.header("content-type", "application/grpc");
+        let request = request.header("authorization", format!("Bearer {}", crate::harness::GLOBEX_KEY));
+        let _limited_or_not = raw.call(request, frame(0, b"")).await;
+    }
+    assert_eq!(gateway.counted(LIMITED).await, 0);
+    assert_eq!(unknown(&mut raw).await.grpc().reason().as_deref(), Some("UNAUTHENTICATED"));
+}
+
+#[tokio::test]
+async fn health_and_preflights_are_exempt_and_reflection_is_not() {
+    let (gateway, _upstream) = gateway().await;
+    let mut raw = Raw::connect(gateway.address).await;
+    let mut health = HealthClient::new(gateway.channel().await);
+    let browser: Plain<_, Empty<bytes::Bytes>> = Plain::builder(TokioExecutor::new()).build_http();
+    let preflight = || {
+        http::Request::builder()
+            .method(Method::OPTIONS)
+            .uri(format!("http://{}/gitpod.v1.PrebuildService/ListPrebuilds", gateway.address))
+            .header("origin", "https://console.example.com")
+            .header("access-control-request-method", "POST")
+            .body(Empty::new())
+            .unwrap()
+    };
+    for _ in 0..3 * BURST {
+        health.check(HealthCheckRequest::default()).await.unwrap();
+        let unknown = HealthCheckRequest { service: "unknown".to_owned() };
+        assert_eq!(health.check(unknown).await.unwrap_err().code(), Code::NotFound);
+        let answer = soon(browser.request(preflight())).await.unwrap();
+        assert!(answer.status().is_success());
+        answer.into_body().collect().await.unwrap();
+    }
+    assert_eq!(
+        unknown(&mut raw).await.grpc().reason().as_deref(),
+        Some("UNAUTHENTICATED"),
+        "nothing is spent"
+    );
+    // And with nothing left they are served as ever.
+    spend(&mut raw).await;
+    health.check(HealthCheckRequest::default()).await.unwrap();
+    assert!(soon(browser.request(preflight())).await.unwrap().status().is_success());
+
+    let (gateway, _upstream) = self::gateway().await;
+    let mut raw = Raw::connect(gateway.address).await;
+    let mut told = Vec::new();
+    for _ in 0..3 * BURST {
+        let request = raw.bare("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+        let request = request.header("content-type", "application/grpc");
+        told.push(raw.call(request, frame(0, b"")).await.grpc().reason().unwrap());
+    }
+    assert_eq!(told.first().map(String::as_str), Some("UNAUTHENTICATED"));
+    assert!(told.iter().any(|reason| reason == "PEER_LIMITED"), "{told:?}");
+}
