@@ -12,7 +12,6 @@ use std::{
 };
 
 use governor::clock::MonotonicClock;
-use prometheus_client::collector::Collector;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer as _, Service, util::option_layer};
@@ -20,26 +19,29 @@ use tower::{Layer as _, Service, util::option_layer};
 use crate::{
     admin::{self, Check, Readiness, Status},
     audit,
-    call::OrgId,
-    config::{Callers, Resolved, Way},
+    config::{Callers, Resolved},
     front::{Front, HttpRequest, HttpResponse, Peers, Reflect},
     gateway::{Gateway, Stages, Wire},
-    identity::{Identities, jwt::Issuers},
+    identity::{Identities, UpstreamTokens, jwt::Issuers},
     limit::Limits,
     policy::Validate,
     rpc,
     server::{self, Server, Tls},
     telemetry::Metrics,
-    upstream::{self, Client, ClientError, Learn, Organizations, Upstream},
+    upstream::{ClientError, Introspection, Learn},
 };
 
+mod credentials;
 mod files;
+mod ground;
 mod health;
 mod issuers;
 mod keys;
 mod routes;
 
+use credentials::FollowedCredential;
 use files::Files;
+use ground::{Ground, Orgs};
 use health::Health;
 use keys::FollowedKeys;
 use routes::Routes;
@@ -59,8 +61,6 @@ pub struct App {
     pub gateway: SocketAddr,
     pub admin: SocketAddr,
     state: Arc<State>,
-    learn: Learn,
-    orgs: Vec<OrgId>,
     drain: CancellationToken,
     stop: CancellationToken,
     grace: Duration,
@@ -83,6 +83,8 @@ struct State {
     tasks: TaskTracker,
     health: Health,
     files: Files,
+    learn: Learn,
+    orgs: Orgs,
     issuers: Issuers,
     draining: AtomicBool,
 }
@@ -94,6 +96,9 @@ pub enum StartError {
     Audit(#[from] audit::OpenError),
     #[error("{key}: {0}", key = .0.key())]
     Upstream(#[from] ClientError),
+    /// Upstream says that it is another one.
+    #[error("{key}: {problem}")]
+    Organization { key: String, problem: String },
     #[error("server: {0}")]
     Server(#[from] server::Invalid),
     #[error("reflection: {0}")]
@@ -125,16 +130,30 @@ impl App {
     /// # Errors
     /// The audit log cannot be opened, a certificate cannot be read, a setting cannot be served with.
     pub fn start(resolved: Resolved, listeners: Listeners) -> Result<Self, StartError> {
+        Self::begin(Ground::of(resolved)?, listeners)
+    }
+
+    /// The same, once upstream was asked what it calls the orgs; for some seconds at most. What it has not said by then
+    /// it is asked for again in the background.
+    ///
+    /// # Errors
+    /// Also, it says that an org's credential is another organization's than the org is.
+    pub async fn start_asked(resolved: Resolved, listeners: Listeners) -> Result<Self, StartError> {
+        let ground = Ground::of(resolved)?;
+        ground.ask().await?;
+        let app = Self::begin(ground, listeners)?;
+        app.learn_organizations(LEARN_PAUSE);
+        Ok(app)
+    }
+
+    fn begin(ground: Ground, listeners: Listeners) -> Result<Self, StartError> {
+        let Ground { resolved, server, metrics, learn, orgs, mut files } = ground;
         let Resolved { config, tls, callers, rates, way, request_metadata } = resolved;
-        let server = Server::new(config.server, config.shutdown.clone())?;
-        let metrics = metrics(&server, tls.as_ref());
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
         let cors = config.cors.layer(&way.response_metadata);
         let log_hosts = way.log_hosts.clone();
-        let learn = learn(&config.upstream, way, metrics.clone())?;
-        let orgs = rates.iter().map(|(org, _)| org.clone()).collect();
         let gateway = Gateway::new(Stages {
             tasks: tasks.clone(),
             log: log.clone(),
@@ -147,7 +166,13 @@ impl App {
         let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
         let Callers { keys, certificates, key_file, tokens } = callers;
         let issuers = tokens.issuers.clone();
-        let identities = Identities::new(keys).with_certificates(certificates).with_issuers(issuers.clone());
+        let mut identities =
+            Identities::new(keys).with_certificates(certificates).with_issuers(issuers.clone());
+        if config.identity.upstream_tokens.enabled {
+            let introspect = Arc::new(Introspection::new(learn.clone(), orgs.all()));
+            let own = UpstreamTokens::new(&config.identity.upstream_tokens, introspect, metrics.clone());
+            identities = identities.with_upstream_tokens(own);
+        }
         let wire = Wire {
             log: log.clone(),
             metrics: metrics.clone(),
@@ -161,23 +186,27 @@ impl App {
         // Outermost: a preflight has no key and is no call.
         let routes = option_layer(cors).layer(Routes::new(wire.around(front), health.service()));
         let addresses = (listeners.gateway.local_addr()?, listeners.admin.local_addr()?);
-        let mut files = Files::new(metrics.clone())?;
         let every = config.identity.reload_interval;
         if let Some(file) = key_file {
             let first = Ok(file.first().to_owned());
             files.follow(FollowedKeys { file, identities }, first, every);
+        }
+        for file in way.credential_files {
+            let first = Ok(file.first.clone());
+            let followed = FollowedCredential { file, learn: learn.clone() };
+            files.follow(followed, first, config.upstream.reload_interval);
         }
         if let Some(tls) = &tls {
             files.follow(tls.clone(), tls.first(), tls.reload_interval());
         }
         issuers::keep_fresh(tokens, &mut files, every, &stop, &metrics);
         let draining = AtomicBool::new(false);
-        let state = Arc::new(State { log, metrics, tasks, health, files, issuers, draining });
+        let state = Arc::new(State { log, metrics, tasks, health, files, learn, orgs, issuers, draining });
         let serving = serve(server, tls, listeners.gateway, routes, drain.clone());
         let operating = tokio::spawn(admin::serve(listeners.admin, state.clone(), stop.clone()));
         let grace = config.shutdown.grace;
         let (gateway, admin) = addresses;
-        Ok(Self { gateway, admin, state, learn, orgs, drain, stop, grace, serving, operating })
+        Ok(Self { gateway, admin, state, drain, stop, grace, serving, operating })
     }
 
     /// The audit log, for what wants to see it end.
@@ -185,10 +214,10 @@ impl App {
         &self.state.log
     }
 
-    /// Asks upstream in the background what it calls the orgs whose config does not say it, so that no first call has
-    /// to. Nothing waits for it, and what fails is asked for again when a call needs it.
-    pub fn learn_organizations(&self) {
-        let asking = self.learn.clone().all(self.orgs.clone(), LEARN_PAUSE);
+    /// Asks upstream in the background what it calls the orgs, so that no first call has to, until it has said so of
+    /// each; `pause` goes before the first question, and is doubled before each further one.
+    pub fn learn_organizations(&self, pause: Duration) {
+        let asking = self.state.learn.clone().until_settled(self.state.orgs.all(), pause);
         tokio::spawn(self.drain.clone().run_until_cancelled_owned(asking));
     }
 
@@ -211,21 +240,6 @@ impl App {
         let _ended = self.operating.await;
         Ended { requests_lost: summary.requests_lost, tasks_lost }
     }
-}
-
-/// Everything that is counted, with what the listener counts by itself.
-fn metrics(server: &Server, tls: Option<&Tls>) -> Metrics {
-    let mut collectors: Vec<Box<dyn Collector>> = vec![Box::new(server.connections())];
-    collectors.extend(tls.map(|tls| Box::new(tls.counters()) as Box<dyn Collector>));
-    Metrics::with(collectors)
-}
-
-/// The way to upstream, and what is known of the orgs there.
-fn learn(config: &upstream::Config, way: Way, metrics: Metrics) -> Result<Learn, ClientError> {
-    let Way { base, credentials, organizations, response_metadata, log_hosts: _ } = way;
-    let client = Client::new(config, base, credentials)?;
-    let upstream = Upstream::new(client, response_metadata, config.mutation_timeout, metrics);
-    Ok(Learn::new(upstream, Organizations::new(organizations)))
 }
 
 /// Serves the main port, with a certificate or without.
@@ -256,6 +270,7 @@ impl Status for State {
             Check::shown("upstream", self.health.upstream_is_reachable()),
         ];
         checks.extend(self.files.checks());
+        checks.extend(self.orgs.checks(self.learn.organizations()));
         checks.extend(issuers::checks(&self.issuers));
         Readiness { checks }
     }

@@ -21,12 +21,16 @@ use crate::{
 };
 
 mod certificate;
+mod passed;
 mod scope;
 #[cfg(test)]
 pub(crate) mod tests;
+mod token;
 
 pub use certificate::{Names, PeerCertificate};
+pub use passed::{Introspect, Introspected, NotIntrospected, Passed};
 pub use scope::{Scope, Scopes, UnknownScope};
+pub use token::{NotAToken, Token};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -90,6 +94,8 @@ pub struct Identity {
     pub credential: CredentialId,
     /// What it may call.
     pub scopes: Scopes,
+    /// The token of upstream's that it is known by, and that its calls bear there in place of the org's credential.
+    pub passed: Option<Arc<Passed>>,
 }
 
 /// When the caller stops waiting.
@@ -194,6 +200,8 @@ pub enum MismatchKind {
     Organization,
     /// It is not the one that was asked for.
     Id,
+    /// The org's own credential is another organization's.
+    Credential,
 }
 
 /// The seam between the fronts and the call plane: the gateway implements it, a test may.
@@ -261,6 +269,7 @@ impl MismatchKind {
         match self {
             Self::Organization => "organization",
             Self::Id => "id",
+            Self::Credential => "credential",
         }
     }
 }

@@ -4,7 +4,7 @@
 //! files and the environment.
 
 use std::{
-    fmt, io,
+    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -22,7 +22,7 @@ use crate::{
     identity::{
         api_key::{self, Keys},
         certificate::{self, Certificates},
-        jwt as identity_jwt,
+        introspect, jwt as identity_jwt,
     },
     limit::{self, Rate},
     policy,
@@ -37,10 +37,11 @@ pub mod keys;
 mod org;
 #[cfg(test)]
 mod tests;
+mod upstream_tokens;
 
 pub use jwt::{Fetched, Tokens};
 pub use keys::KeyFile;
-pub use org::{Credential, Org};
+pub use org::{Credential, CredentialFile, Org};
 
 /// Where `serve` listens unless told otherwise: loopback, as there is no certificate by default.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -105,6 +106,8 @@ pub struct Identity {
     pub reload_interval: Duration,
     /// Issuers whose tokens say who calls.
     pub jwt: Vec<identity_jwt::Config>,
+    /// Tokens of upstream's own that callers may bring, and that are passed on.
+    pub upstream_tokens: introspect::Config,
 }
 
 /// The configuration with every check passed.
@@ -130,10 +133,12 @@ pub struct Callers {
 }
 
 /// The way to upstream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Way {
     pub base: upstream::Base,
     pub credentials: upstream::Credentials,
+    /// Where credentials may be replaced while the gateway runs.
+    pub credential_files: Vec<CredentialFile>,
     /// What upstream calls the orgs, where the config says so.
     pub organizations: Vec<(OrgId, String)>,
     pub log_hosts: upstream::LogHosts,
@@ -168,6 +173,7 @@ impl Default for Identity {
             keys_file: None,
             reload_interval: DEFAULT_RELOAD_INTERVAL,
             jwt: Vec::new(),
+            upstream_tokens: introspect::Config::default(),
         }
     }
 }
@@ -206,9 +212,10 @@ impl Config {
         let certificates = certificates::resolve(&self)?;
         let tls = self.tls.clone().map(Tls::load).transpose();
         let tls = tls.map_err(|error| ConfigError::new(error.key, error))?;
-        let credentials = org::credentials(&self.orgs, env)?;
+        let (credentials, credential_files) = org::credentials(&self.orgs, env)?;
         let (keys, key_file) = keys::resolve(&self)?;
         let callers = Callers { keys, certificates, key_file, tokens: jwt::resolve(&self)? };
+        upstream_tokens::check(&self)?;
         let base = upstream::Base::parse(&self.upstream.base_url)
             .map_err(|error| ConfigError::new("upstream.base_url", error))?;
         let log_hosts = upstream::LogHosts::new(&base, &self.upstream.log_url_hosts)
@@ -231,7 +238,7 @@ impl Config {
             tls,
             callers,
             rates,
-            way: Way { base, credentials, organizations, log_hosts, response_metadata },
+            way: Way { base, credentials, credential_files, organizations, log_hosts, response_metadata },
             request_metadata,
         })
     }
@@ -303,9 +310,4 @@ fn line_of(text: &str, error: &toml::de::Error) -> String {
 /// The name after `before`, and what follows its closing quote.
 fn quoted<'m>(message: &'m str, before: &str) -> Option<(&'m str, &'m str)> {
     message.strip_prefix(before)?.split_once('`')
-}
-
-/// The operating system's words without its number.
-fn kind(error: &io::Error) -> String {
-    error.kind().to_string()
 }

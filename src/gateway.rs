@@ -67,7 +67,7 @@ impl Gateway {
     pub fn new(stages: Stages) -> Self {
         let Stages { tasks, log, limits, validate, learn, log_hosts, metrics } = stages;
         let (upstream, organizations) = (learn.upstream().clone(), learn.organizations().clone());
-        let tenancy = Tenancy::new(organizations.clone(), metrics.clone());
+        let tenancy = Tenancy::new(organizations, metrics.clone());
         let service = ServiceBuilder::new()
             // First, so that whatever a mutation has begun below is also ended below, caller or no caller.
             .layer(stage(Detach::new(tasks)))
@@ -82,7 +82,7 @@ impl Gateway {
             .layer(stage(validate))
             // Above all that goes upstream for the call: what upstream calls the org, without which no answer is the
             // org's own. Asked once per org; a mutation that could not be judged afterwards is not sent.
-            .layer(stage(learn))
+            .layer(stage(learn.clone()))
             // The one read that later checks may need. Below validate, so that its id is a UUID; above authorize,
             // which judges what it shows. It holds the object's lock until the write below has ended.
             .layer(stage(Resolve::new(upstream.clone(), tenancy.clone(), metrics.clone())))
@@ -94,7 +94,7 @@ impl Gateway {
             .layer(stage(LogUrls::new(log_hosts, metrics)))
             // Answers in place of upstream who the caller is, or asks it once what it calls the org. Down here, so that
             // it is as any other read to everything above.
-            .layer(stage(WhoAmI::new(upstream.clone(), organizations)))
+            .layer(stage(WhoAmI::new(learn)))
             // Just above the wire: whatever the answer is, nobody above sees another org's.
             .layer(stage(tenancy))
             // Takes only what was permitted.

@@ -16,6 +16,7 @@ use crate::{
 pub mod api_key;
 pub mod certificate;
 mod expiry;
+pub mod introspect;
 pub mod jwks;
 pub mod jwt;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use jwt::{Issuers, Refusal};
 
 /// The orgs that the config has.
 pub type Orgs = HashSet<OrgId>;
+pub use introspect::UpstreamTokens;
 
 /// The ways to be known that the config enables. Clones share them, and see what is put in place.
 #[derive(Clone, Debug)]
@@ -34,6 +36,7 @@ pub struct Identities {
     keys: Arc<ArcSwap<api_key::Keys>>,
     certificates: Arc<certificate::Certificates>,
     issuers: Issuers,
+    upstream_tokens: Option<UpstreamTokens>,
 }
 
 /// What a request shows of who sent it.
@@ -60,6 +63,9 @@ pub enum Refused {
     /// It cannot be told now.
     #[error("{0}")]
     Unavailable(&'static str),
+    /// It could not be told in time.
+    #[error("the deadline passed before the caller was known")]
+    Late,
 }
 
 /// What a credential is good for unless its entry says less.
@@ -73,6 +79,7 @@ impl Identities {
             keys: Arc::new(ArcSwap::from_pointee(keys)),
             certificates: Arc::default(),
             issuers: Issuers::default(),
+            upstream_tokens: None,
         }
     }
 
@@ -84,6 +91,12 @@ impl Identities {
     /// Also by the tokens of these issuers.
     pub fn with_issuers(self, issuers: Issuers) -> Self {
         Self { issuers, ..self }
+    }
+
+    /// Also by tokens of upstream's own.
+    #[must_use]
+    pub fn with_upstream_tokens(self, tokens: UpstreamTokens) -> Self {
+        Self { upstream_tokens: Some(tokens), ..self }
     }
 
     /// Puts other keys in the place of all that are known: the next request is held against them, on any connection.
@@ -122,17 +135,29 @@ impl Identities {
     async fn by_token(&self, shown: Shown<'_>) -> Result<Identity, Refused> {
         let token = bearer(shown.headers).ok_or(Refused::Unauthenticated("no bearer token, or several"))?;
         let now = SystemTime::now();
-        let identity = self.keys.load().find(token, now).cloned();
-        if let Some(identity) = identity {
+        if let Some(identity) = self.by_key(token, now)? {
             return Ok(identity);
         }
         // What is said of a token of a configured issuer is final.
-        if !api_key::is_marked(token)
-            && let Some(judged) = self.issuers.identify(token, now).await
-        {
+        if let Some(judged) = self.issuers.identify(token, now).await {
             return Ok(judged?);
         }
-        Err(Refused::Unauthenticated("unknown or expired API key"))
+        let unknown = Refused::Unauthenticated("unknown token");
+        let tokens = self.upstream_tokens.as_ref().ok_or(unknown)?;
+        // A peer that is refused too often causes no look-ups.
+        tokens.identify(token, !shown.peer_is_limited, shown.deadline).await
+    }
+
+    /// What is, was or looks like a key of the gateway's ends here: it never goes anywhere else.
+    fn by_key(&self, token: &str, now: SystemTime) -> Result<Option<Identity>, Refused> {
+        let keys = self.keys.load();
+        match keys.find(token, now) {
+            Some(identity) => Ok(Some(identity.clone())),
+            None if api_key::is_marked(token) || keys.hold(token) => {
+                Err(Refused::Unauthenticated("unknown or expired API key"))
+            }
+            None => Ok(None),
+        }
     }
 }
 
@@ -159,6 +184,7 @@ impl From<Refused> for Error {
             Refused::Unauthenticated(_) => Reason::Unauthenticated,
             Refused::Conflict => Reason::IdentityConflict,
             Refused::Unavailable(_) => Reason::IdentityUnavailable,
+            Refused::Late => Reason::DeadlineExceeded,
         };
         Self::refuse(reason).with_source(refused)
     }

@@ -18,10 +18,11 @@ use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard},
 };
 
 use secrecy::ExposeSecret;
+use uuid::Uuid;
 
 mod calls;
 mod clock;
@@ -52,6 +53,7 @@ pub use refusal::{Code, DOMAIN};
 pub use validate::Rules;
 
 use journal::Journal;
+use message::Subject;
 use pages::Pages;
 use world::World;
 
@@ -70,8 +72,9 @@ pub struct Settings {
 pub struct Sandbox(Arc<Inner>);
 
 struct Inner {
-    /// By token.
-    tenants: HashMap<String, Arc<Tenant>>,
+    tenants: Vec<Arc<Tenant>>,
+    /// By token; several may be one organization's.
+    holders: RwLock<HashMap<String, Holder>>,
     rules: Rules,
     clock: Clock,
     pages: Pages,
@@ -79,8 +82,15 @@ struct Inner {
     address: Arc<OnceLock<SocketAddr>>,
 }
 
-/// An organization behind a token.
+/// An organization.
 struct Tenant(Mutex<World>);
+
+/// Whom a token stands for, and where.
+#[derive(Clone)]
+struct Holder {
+    tenant: Arc<Tenant>,
+    subject: Subject,
+}
 
 impl Default for Settings {
     /// Nobody's, at the pace of a demo, by the real service's rules.
@@ -93,22 +103,42 @@ impl Sandbox {
     pub fn new(settings: Settings) -> Self {
         let Settings { orgs, life, rules, clock } = settings;
         let address = Arc::new(OnceLock::new());
-        let tenants = orgs
-            .into_iter()
-            .map(|org| {
-                let token = org.token.expose_secret().to_owned();
-                let world = World::new(org, life, rules, address.clone());
-                (token, Arc::new(Tenant(Mutex::new(world))))
-            })
-            .collect();
+        let mut holders = HashMap::new();
+        let tenants = orgs.into_iter().map(|org| {
+            let token = org.token.expose_secret().to_owned();
+            let subject = Subject::service_of(org.organization_id);
+            let tenant = Arc::new(Tenant(Mutex::new(World::new(org, life, rules, address.clone()))));
+            holders.insert(token, Holder { tenant: tenant.clone(), subject });
+            tenant
+        });
+        let tenants = tenants.collect();
         Self(Arc::new(Inner {
             tenants,
+            holders: RwLock::new(holders),
             rules,
             clock,
             pages: Pages::new(),
             journal: Mutex::default(),
             address,
         }))
+    }
+
+    /// One more token of an organization: of its service account, or of a user with this id. False if there is no such
+    /// organization. A token that is known already changes hands.
+    pub fn issue(&self, organization: Uuid, token: &str, user: Option<&str>) -> bool {
+        let mut tenants = self.0.tenants.iter();
+        let Some(tenant) = tenants.find(|tenant| tenant.world().place.org.organization_id == organization)
+        else {
+            return false;
+        };
+        let subject = user.map_or_else(|| Subject::service_of(organization), Subject::user);
+        self.holders().insert(token.to_owned(), Holder { tenant: tenant.clone(), subject });
+        true
+    }
+
+    /// The token is not valid any more.
+    pub fn revoke(&self, token: &str) {
+        self.holders().remove(token);
     }
 
     /// The latest requests, oldest first: up to 10,000, and up to 64 MiB of bodies.
@@ -123,7 +153,15 @@ impl Sandbox {
 
     /// How many writes have left a pool with min > max; always 0 under [`Rules::Official`].
     pub fn inverted_pools(&self) -> u64 {
-        self.0.tenants.values().map(|tenant| tenant.world().pools.inverted).sum()
+        self.0.tenants.iter().map(|tenant| tenant.world().pools.inverted).sum()
+    }
+
+    fn holders(&self) -> RwLockWriteGuard<'_, HashMap<String, Holder>> {
+        self.0.holders.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn holder(&self, token: &str) -> Option<Holder> {
+        self.0.holders.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -133,7 +171,7 @@ impl Sandbox {
 
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The tokens are keys of the map: they do not belong into a log.
+        // The tokens do not belong into a log.
         f.debug_struct("Sandbox").field("orgs", &self.0.tenants.len()).finish_non_exhaustive()
     }
 }

@@ -10,20 +10,29 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 mod answer;
+mod ask;
 mod client;
+mod credentials;
 mod forward;
+mod introspect;
+mod learn;
 mod log_url;
 mod organizations;
+mod renew;
 mod resolve;
 mod tenancy;
 mod who_am_i;
 
-pub use client::{Base, BaseError, Client, ClientError, Credentials};
+pub use client::{Base, BaseError, Client, ClientError};
+pub use credentials::Credentials;
 pub use forward::Upstream;
+pub use introspect::Introspection;
+pub use learn::Learn;
 pub use log_url::{LogHosts, LogUrls, NotAHost};
-pub use organizations::{Learn, Organizations};
+pub use organizations::{Organizations, Trouble};
+pub use renew::NotRenewed;
 pub use resolve::Resolve;
-pub use tenancy::Tenancy;
+pub use tenancy::{Tenancy, same};
 pub use who_am_i::WhoAmI;
 
 /// A connection that takes longer is not going to be there in time.
@@ -34,6 +43,8 @@ const DEFAULT_MUTATION_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Each look is a connection, from every replica.
 const DEFAULT_HEALTH_INTERVAL: Duration = Duration::from_secs(10);
+/// Who replaces a token lets the old one work for longer than that.
+const DEFAULT_RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 /// A page of 100 prebuilds has some 110 KiB.
 const DEFAULT_MAX_RESPONSE: usize = 4 << 20;
 
@@ -64,6 +75,10 @@ pub struct Config {
     #[serde(default = "default_health_interval", with = "humantime_serde")]
     #[schemars(with = "String")]
     pub health_interval: Duration,
+    /// How often the orgs' credential files are looked at. A change is taken once two looks in a row have seen it.
+    #[serde(default = "default_reload_interval", with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub reload_interval: Duration,
     /// Largest answer, in bytes.
     #[serde(default = "default_max_response")]
     pub max_response_bytes: usize,
@@ -108,6 +123,10 @@ fn default_health_interval() -> Duration {
     DEFAULT_HEALTH_INTERVAL
 }
 
+fn default_reload_interval() -> Duration {
+    DEFAULT_RELOAD_INTERVAL
+}
+
 fn default_max_response() -> usize {
     DEFAULT_MAX_RESPONSE
 }
@@ -123,6 +142,7 @@ impl Config {
             mutation_timeout: DEFAULT_MUTATION_TIMEOUT,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             health_interval: DEFAULT_HEALTH_INTERVAL,
+            reload_interval: DEFAULT_RELOAD_INTERVAL,
             max_response_bytes: DEFAULT_MAX_RESPONSE,
             log_url_hosts: Vec::new(),
             request_metadata: Vec::new(),

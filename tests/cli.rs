@@ -21,6 +21,13 @@ use sha2::{Digest as _, Sha256};
 
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli"]
+mod cli {
+    mod listening;
+    mod organizations;
+    mod unread;
+    mod upstream_tokens;
+}
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_prebuild-gateway");
 /// No test waits longer for a process; a busy machine is given time.
@@ -296,23 +303,6 @@ fn the_commands_that_dev_prints_work_when_pasted() {
     }
     assert_eq!((calls, refused), (8, 2));
     assert_eq!(dev.stop(), Some(0));
-}
-
-/// A pipe whose reader has gone.
-fn unread() -> Stdio {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    writer.into()
-}
-
-#[test]
-fn output_that_nobody_reads_is_no_failure() {
-    for arguments in [&["keys", "new"][..], &["check", "--schema"]] {
-        let output = command(arguments).stdout(unread()).stderr(Stdio::piped()).output().unwrap();
-        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{arguments:?}");
-    }
-    let mut wrong = command(&["check", "--config", "/nonexistent"]);
-    assert_eq!(wrong.stderr(unread()).status().unwrap().code(), Some(EX_CONFIG));
 }
 
 #[test]

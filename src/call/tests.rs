@@ -17,6 +17,7 @@ pub(crate) fn call(method: &'static MethodSpec, request: &impl Message) -> Call 
         org: "acme".into(),
         credential: "ci-1".into(),
         scopes: Scopes::all(),
+        passed: None,
     };
     let context = Context::new(RequestId::new(), Instant::now(), None);
     context.set_method(method);

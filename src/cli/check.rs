@@ -42,12 +42,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let callers =
             callers(&resolved.callers.keys, SystemTime::now()) + &certified(&resolved.callers.certificates);
         let issuers = issuers(&resolved.callers.tokens.issuers);
+        let tokens = upstream_tokens(config);
         let certificates = match resolved.callers.certificates.all().len() {
             0 => String::new(),
             count => format!(", {count} certificates"),
         };
         print(format_args!(
-            "{path}: ok ({orgs} orgs, {keys} keys{certificates}, upstream {url})\n{callers}{issuers}"
+            "{path}: ok ({orgs} orgs, {keys} keys{certificates}, upstream {url})\n{callers}{issuers}{tokens}"
         ))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -68,6 +69,23 @@ fn callers(keys: &Keys, now: SystemTime) -> String {
             (&identity.org, &identity.subject, &identity.credential, scopes.join(", "));
         // Writing to a string does not fail.
         let _ = writeln!(text, "  org {org}, subject {subject}, key {id}: {scopes}; {until}");
+    }
+    text
+}
+
+/// Whose tokens of upstream's own are taken, and what for: a line for each org.
+fn upstream_tokens(config: &Config) -> String {
+    let tokens = &config.identity.upstream_tokens;
+    let mut text = String::new();
+    for org in config.orgs.iter().filter(|_| tokens.enabled) {
+        let id = org.upstream_organization_id.as_deref().unwrap_or("as upstream says at start");
+        let scopes: Vec<_> = tokens.scopes.iter().map(|scope| scope.as_str()).collect();
+        let (org, scopes, ttl) = (&org.id, scopes.join(", "), humantime::format_duration(tokens.ttl));
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "  org {org}, upstream tokens of its organization ({id}): {scopes}; for {ttl} each"
+        );
     }
     text
 }

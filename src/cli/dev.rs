@@ -85,7 +85,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     let audit = std::env::temp_dir().join(format!("prebuild-gateway-dev-{}", RequestId::new()));
     let config = config(&args, &demos, sandbox, audit.clone());
     let token = |name: &str| demos.iter().find(|demo| demo.variable() == name).map(Demo::token);
-    let app = App::start(config.resolve(&token).map_err(Failure::config)?, listeners)?;
+    let resolved = config.resolve(&token).map_err(Failure::config)?;
 
     let settings = sandbox::Settings {
         orgs: demos.iter().map(|demo| demo.org.clone()).collect(),
@@ -94,6 +94,8 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     };
     let stop = CancellationToken::new();
     let upstream = tokio::spawn(Sandbox::new(settings).serve(listener, stop.clone()));
+    // After it: it is asked at start.
+    let app = App::start_asked(resolved, listeners).await?;
 
     let running = Running { gateway: app.gateway, admin: app.admin, sandbox, audit: &audit, demos: &demos };
     match args.print {

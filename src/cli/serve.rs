@@ -26,8 +26,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
         .await
         .map_err(|error| Failure::new(format!("cannot listen: {error}")))?;
     let signals = signals()?;
-    let app = App::start(resolved, listeners)?;
-    app.learn_organizations();
+    let app = App::start_asked(resolved, listeners).await?;
     tracing::info!(gateway = %app.gateway, admin = %app.admin, "serving");
     Ok(until_signal(app, signals, telemetry).await)
 }
@@ -62,7 +61,10 @@ impl From<StartError> for Failure {
     /// What the config names and cannot be used is a configuration error, too.
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Audit(_) | StartError::Upstream(_) | StartError::Server(_) => Self::config(error),
+            StartError::Audit(_)
+            | StartError::Upstream(_)
+            | StartError::Organization { .. }
+            | StartError::Server(_) => Self::config(error),
             StartError::Reflection(_) | StartError::Listen(_) => Self::new(error.to_string()),
         }
     }

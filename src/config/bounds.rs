@@ -66,6 +66,11 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         (exchange(upstream.mutation_timeout), "upstream.mutation_timeout", "must be above 0 and at most 1h"),
         (exchange(upstream.idle_timeout), "upstream.idle_timeout", "must be above 0 and at most 1h"),
         (exchange(upstream.health_interval), "upstream.health_interval", "must be above 0 and at most 1h"),
+        (
+            (MIN_RELOAD..=MAX_RELOAD).contains(&upstream.reload_interval),
+            "upstream.reload_interval",
+            "must be from 10ms to 1min",
+        ),
         (upstream.max_response_bytes > 0, "upstream.max_response_bytes", "must be at least 1"),
     ];
     if let Some((_, key, problem)) = checks.into_iter().find(|(good, ..)| !good) {

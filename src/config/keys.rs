@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Config, ConfigError, bounds, read};
+use super::{Config, ConfigError, Identity, bounds, read};
 use crate::{
     call::OrgId,
     file::{self, Access},
@@ -49,8 +49,9 @@ pub(super) fn resolve(config: &Config) -> Result<(Keys, Option<KeyFile>), Config
     // A mistake of the config's own is told as such, whatever the file holds.
     let keys = Keys::new(written).map_err(|error| duplicate(&error, 0))?;
     let Some(path) = &config.identity.keys_file else {
-        let others = [config.identity.jwt.is_empty(), config.identity.certificates.is_empty()];
-        if written.is_empty() && others == [true; 2] {
+        let Identity { jwt, certificates, upstream_tokens, .. } = &config.identity;
+        let is_only_way = jwt.is_empty() && certificates.is_empty() && !upstream_tokens.enabled;
+        if written.is_empty() && is_only_way {
             return Err(ConfigError::new(API_KEYS, "must name at least one key, or nobody can call"));
         }
         return Ok((keys, None));

@@ -1,13 +1,17 @@
 //! The organisations and their upstream credentials.
 
-use std::{fs, path::PathBuf};
+use std::path::{Path, PathBuf};
 
-use http::HeaderValue;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ConfigError, Env, bounds, kind};
-use crate::{call::OrgId, limit::Rate, upstream::Credentials};
+use super::{ConfigError, Env, bounds};
+use crate::{
+    call::{NotAToken, OrgId, Token},
+    file::{self, Access},
+    limit::Rate,
+    upstream::Credentials,
+};
 
 /// One entry of `[[orgs]]`
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -30,56 +34,90 @@ pub struct Org {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Credential {
-    /// A file that holds the token and nothing else but white space around it.
+    /// A file that holds the token and nothing else but white space around it, closed to others. It is read again when
+    /// it changes.
     File(PathBuf),
-    /// An environment variable.
+    /// An environment variable. It cannot change while the process runs.
     Env(String),
 }
 
+/// A file with an org's credential, read again while the gateway runs.
+#[derive(Clone, Debug)]
+pub struct CredentialFile {
+    pub org: OrgId,
+    /// Of the config: `orgs[0].credential`.
+    pub key: String,
+    /// What it held when the config was resolved.
+    pub first: Token,
+    path: PathBuf,
+}
+
+/// What the orgs are known by upstream at start, and where some of it may change.
+pub(super) type Held = (Credentials, Vec<CredentialFile>);
+
 /// Reads every org's credential.
-pub(super) fn credentials(orgs: &[Org], env: Env<'_>) -> Result<Credentials, ConfigError> {
+pub(super) fn credentials(orgs: &[Org], env: Env<'_>) -> Result<Held, ConfigError> {
     if orgs.is_empty() {
         return Err(ConfigError::new("orgs", "must name at least one organisation"));
     }
-    let mut credentials = Vec::with_capacity(orgs.len());
+    let (mut credentials, mut files) = (Vec::with_capacity(orgs.len()), Vec::new());
     for (index, org) in orgs.iter().enumerate() {
-        let key = |name: &str| format!("orgs[{index}].{name}");
-        if !bounds::is_id(org.id.as_str()) {
-            return Err(ConfigError::new(key("id"), bounds::ID));
-        }
-        if orgs[..index].iter().any(|earlier| earlier.id == org.id) {
-            return Err(ConfigError::new(key("id"), format_args!("`{}` is used twice", org.id)));
-        }
-        if org.upstream_organization_id.as_deref().is_some_and(|id| !bounds::is_id(id)) {
-            return Err(ConfigError::new(key("upstream_organization_id"), bounds::ID));
-        }
-        if let Some(rate) = org.requests {
-            bounds::check_rate(&key("requests"), rate)?;
-        }
-        let value =
-            org.credential.read(env).map_err(|problem| ConfigError::new(key("credential"), problem))?;
-        credentials.push((org.id.clone(), value));
-    }
-    Ok(Credentials::new(credentials))
-}
-
-impl Credential {
-    /// The `authorization` value. What goes wrong is told without the secret.
-    fn read(&self, env: Env<'_>) -> Result<HeaderValue, String> {
-        let token = match self {
-            Self::File(path) => fs::read_to_string(path)
-                .map_err(|error| format!("`{}` cannot be read: {}", path.display(), kind(&error)))?,
-            Self::Env(name) => {
-                env(name).ok_or_else(|| format!("environment variable `{name}` is not set"))?
+        check(index, org, &orgs[..index])?;
+        let key = format!("orgs[{index}].credential");
+        let token = match &org.credential {
+            Credential::File(path) => {
+                let first = read(&key, path)?;
+                files.push(CredentialFile {
+                    org: org.id.clone(),
+                    key,
+                    first: first.clone(),
+                    path: path.clone(),
+                });
+                first
+            }
+            Credential::Env(name) => {
+                let unset = || format!("environment variable `{name}` is not set");
+                let text = env(name).ok_or_else(|| ConfigError::new(&key, unset()))?;
+                token(&text).map_err(|error| ConfigError::new(&key, error))?
             }
         };
-        let token = token.trim();
-        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("must be one word of printable ASCII".to_owned());
-        }
-        let mut value =
-            HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| error.to_string())?;
-        value.set_sensitive(true);
-        Ok(value)
+        credentials.push((org.id.clone(), token));
     }
+    Ok((Credentials::new(credentials), files))
+}
+
+/// Everything of an org but its credential.
+fn check(index: usize, org: &Org, earlier: &[Org]) -> Result<(), ConfigError> {
+    let key = |name: &str| format!("orgs[{index}].{name}");
+    if !bounds::is_id(org.id.as_str()) {
+        return Err(ConfigError::new(key("id"), bounds::ID));
+    }
+    if earlier.iter().any(|earlier| earlier.id == org.id) {
+        return Err(ConfigError::new(key("id"), format_args!("`{}` is used twice", org.id)));
+    }
+    if org.upstream_organization_id.as_deref().is_some_and(|id| !bounds::is_id(id)) {
+        return Err(ConfigError::new(key("upstream_organization_id"), bounds::ID));
+    }
+    org.requests.map_or(Ok(()), |rate| bounds::check_rate(&key("requests"), rate))
+}
+
+/// The token is never shown, whatever is wrong with it.
+fn token(text: &str) -> Result<Token, NotAToken> {
+    Token::new(text.trim())
+}
+
+impl CredentialFile {
+    /// What the file holds now. May block.
+    ///
+    /// # Errors
+    /// It cannot be read, others can read it, or it holds no token.
+    pub fn read(&self) -> Result<Token, ConfigError> {
+        read(&self.key, &self.path)
+    }
+}
+
+fn read(key: &str, path: &Path) -> Result<Token, ConfigError> {
+    let text = file::read_text(path, Access::Closed)
+        .map_err(|fault| ConfigError::new(key, format_args!("`{}` {fault}", path.display())))?;
+    token(&text).map_err(|error| ConfigError::new(key, error))
 }

@@ -63,6 +63,7 @@ fn the_example_resolves_with_and_without_what_is_optional() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("acme-token");
     fs::write(&token, "\n  acme-token-1 \n").unwrap();
+    fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
     let (ca, jwks) = (directory.path().join("server.crt"), directory.path().join("jwks.json"));
     fs::write(&jwks, "{\"keys\": []}").unwrap();
     fs::set_permissions(&jwks, Permissions::from_mode(0o644)).unwrap();
@@ -112,6 +113,7 @@ fn the_example_has_the_defaults() {
     same("shutdown", &example.shutdown, &server::Shutdown::default());
     same("telemetry", &example.telemetry, &telemetry::Config::default());
     same("identity", &example.identity.reload_interval, &Identity::default().reload_interval);
+    same("identity", &example.identity.upstream_tokens, &Identity::default().upstream_tokens);
     same("requests", &example.requests, &front::Config::default());
     same("cors", &example.cors, &front::cors::Config::default());
     same("reflection", &example.reflection, &front::reflect::Config::default());
@@ -188,11 +190,11 @@ fn every_bad_configuration_says_in_one_line_what_is_wrong() {
         let mode = if file.ends_with("jwks/writable.json") { 0o664 } else { 0o644 };
         fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
     }
-    for file in fs::read_dir("tests/bad-configs/keys").unwrap().map(|entry| entry.unwrap().path()) {
-        if file.is_dir() {
-            continue;
-        }
-        let mode = if file.ends_with("keys/open") { 0o644 } else { 0o600 };
+    for file in ["keys", "tokens"].iter().flat_map(|folder| {
+        let entries = fs::read_dir(Path::new("tests/bad-configs").join(folder)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
+    }) {
+        let mode = if file.ends_with("open") { 0o644 } else { 0o600 };
         fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
     }
     assert!(files.len() >= 100, "{}", files.len());
@@ -232,6 +234,7 @@ fn what_the_bad_ones_are_made_from_is_good() {
         "upstream.mutation_timeout = \"1h\"",
         "upstream.request_metadata = [\"x-team\", \"x-trace-bin\"]",
         "telemetry.level = \"warn,prebuild_gateway=debug\"",
+        "identity.upstream_tokens = { enabled = true, ttl = \"10min\", refused_ttl = \"599s\", scopes = [\"read\"] }",
     ] {
         resolve(&format!("{good}\n{GOOD}")).unwrap();
     }
@@ -279,6 +282,14 @@ fn the_example_of_a_key_file_is_one() {
     assert_eq!(entries.len(), 2);
     assert!(entries.iter().any(|entry| entry.expires.is_some()), "it shows an expiry");
     assert!(entries.iter().any(|entry| entry.scopes.len() == 2), "it shows scopes");
+}
+
+#[test]
+fn with_tokens_of_upstreams_own_no_key_is_needed() {
+    let alone: String = GOOD.lines().filter(|line| !line.contains("sha256")).collect::<Vec<_>>().join("\n");
+    resolve(&format!("identity.upstream_tokens.enabled = true\n{alone}")).unwrap();
+    let error = resolve(&format!("identity.upstream_tokens.enabled = false\n{alone}")).unwrap_err();
+    assert_eq!(error.key, "identity.api_keys");
 }
 
 #[test]

@@ -57,7 +57,7 @@ reasons! {
     /// Too many requests from the peer's address were refused; this one would have been, too.
     PeerLimited = "PEER_LIMITED", ResourceExhausted, Gateway, Unsaid, No,
         "too many refused requests from this address";
-    /// Whether the credentials are good cannot be told: the issuer's keys have never been loaded.
+    /// Whether the credentials are good cannot be told now: who would know it does not answer, or is asked too often.
     IdentityUnavailable = "IDENTITY_UNAVAILABLE", Unavailable, Gateway, Now, No,
         "identity cannot be checked right now";
     /// The caller is known, but the credential's scopes do not cover the method.

@@ -161,9 +161,18 @@ impl Keys {
 
     /// Whose key that is at this time. An expired key is unknown.
     pub fn find(&self, token: &str, now: SystemTime) -> Option<&Identity> {
-        let hash = (token.len() <= MAX_TOKEN).then(|| KeyHash::of(token))?;
-        let key = self.0.get(&hash)?;
+        let key = self.get(token)?;
         key.is_valid(now).then_some(&key.identity)
+    }
+
+    /// Whether it is a key, expired or not.
+    pub fn hold(&self, token: &str) -> bool {
+        self.get(token).is_some()
+    }
+
+    fn get(&self, token: &str) -> Option<&Key> {
+        let hash = (token.len() <= MAX_TOKEN).then(|| KeyHash::of(token))?;
+        self.0.get(&hash)
     }
 
     pub fn len(&self) -> usize {
@@ -192,6 +201,7 @@ impl Key {
             org: org.clone(),
             credential: id.clone(),
             scopes: Scopes::new(scopes),
+            passed: None,
         };
         Self { identity, expires: expires.clone() }
     }

@@ -184,6 +184,7 @@ impl Config {
             org: self.org.clone(),
             credential: self.id.clone(),
             scopes: Scopes::new(&self.scopes),
+            passed: None,
         }
     }
 }

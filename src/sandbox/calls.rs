@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Inner, Tenant,
+    Holder, Inner, Tenant,
     message::{
         CreatePrebuild, CreateWarmPool, Empty, ListPrebuilds, ListWarmPools, OnePrebuild, OneWarmPool,
         UpdateWarmPool,
@@ -53,7 +53,7 @@ pub(super) struct Rpc {
 /// One call of a known caller.
 pub(super) struct Call {
     pub(super) sandbox: Arc<Inner>,
-    pub(super) tenant: Arc<Tenant>,
+    pub(super) holder: Holder,
     pub(super) body: Bytes,
     pub(super) query: Query,
 }
@@ -144,7 +144,7 @@ impl Call {
 
     fn get_authenticated_identity(&self) -> Answer {
         let Empty {} = self.read()?;
-        Ok(json!(self.tenant.world().identity()))
+        Ok(json!(self.holder.tenant.world().identity(&self.holder.subject)))
     }
 
     /// Does something with the pools as they are now and shows the one that it was about, as it is then.
@@ -158,7 +158,7 @@ impl Call {
 
     /// The caller's world and the time in it: read under the lock, so that calls are in the order of their times.
     fn enter(&self) -> (MutexGuard<'_, World>, SystemTime) {
-        let world = self.tenant.world();
+        let world = self.holder.tenant.world();
         let now = self.sandbox.clock.now();
         (world, now)
     }

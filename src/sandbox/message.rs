@@ -5,8 +5,12 @@
 //! defaults out.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::scalar::{Int32, Long, Object, Open, Span, Stamp, wire_enum};
+use super::{
+    org::derived,
+    scalar::{Int32, Long, Object, Open, Span, Stamp, wire_enum},
+};
 
 wire_enum! {
     PrebuildPhase {
@@ -275,6 +279,18 @@ pub(super) struct Identity {
     pub(super) subject: Subject,
     pub(super) organization_id: String,
     pub(super) organization_tier: &'static str,
+}
+
+impl Subject {
+    /// The account of an organization that its first token stands for.
+    pub(super) fn service_of(organization: Uuid) -> Self {
+        let id = derived(&[organization.as_bytes(), b"subject"]).to_string();
+        Self { id, principal: "PRINCIPAL_SERVICE_ACCOUNT" }
+    }
+
+    pub(super) fn user(id: &str) -> Self {
+        Self { id: id.to_owned(), principal: "PRINCIPAL_USER" }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

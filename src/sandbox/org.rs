@@ -13,7 +13,7 @@ pub struct Org {
     /// Our own name for it; the service never shows it.
     pub name: String,
     pub organization_id: Uuid,
-    /// No two organizations may have the same.
+    /// No two organizations may have the same. [`Sandbox::issue`](super::Sandbox::issue) adds further ones.
     pub token: SecretString,
     pub projects: Vec<Project>,
 }

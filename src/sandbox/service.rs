@@ -88,11 +88,11 @@ impl Sandbox {
 
     fn carry_out(&self, rpc: &Rpc, head: &Parts, body: Result<Bytes, Refusal>) -> Result<Value, Refusal> {
         check_protocol(&head.headers)?;
-        let tenant = bearer(&head.headers).and_then(|token| self.0.tenants.get(token)).ok_or_else(|| {
+        let holder = bearer(&head.headers).and_then(|token| self.holder(token)).ok_or_else(|| {
             Refusal::new(Code::UNAUTHENTICATED, "TOKEN_INVALID", "the bearer token is not valid")
         })?;
         let query = Query::parse(head.uri.query().unwrap_or_default());
-        (rpc.carry_out)(&Call { sandbox: self.0.clone(), tenant: tenant.clone(), body: body?, query })
+        (rpc.carry_out)(&Call { sandbox: self.0.clone(), holder, body: body?, query })
     }
 
     /// The logs of a prebuild, for whoever holds a token for them.
@@ -100,7 +100,7 @@ impl Sandbox {
         let now = self.0.clock.now();
         let admitted =
             bearer(headers).zip(Uuid::try_parse(prebuild).ok()).is_some_and(|(token, prebuild)| {
-                self.0.tenants.values().any(|tenant| tenant.world().logs.admits(token, prebuild, now))
+                self.0.tenants.iter().any(|tenant| tenant.world().logs.admits(token, prebuild, now))
             });
         if admitted {
             Outcome::Plain(StatusCode::OK, "cloning the repository\nrunning the prebuild task\n")

@@ -12,7 +12,7 @@ use super::{
     life::Life,
     logs::Logs,
     message::{Identity, Subject},
-    org::{Org, Project, derived},
+    org::{Org, Project},
     pages::Shelf,
     pools::Pools,
     prebuilds::Prebuilds,
@@ -35,7 +35,7 @@ pub(super) struct Place {
     pub(super) org: Org,
     pub(super) life: Life,
     pub(super) rules: Rules,
-    /// Whom the token stands for.
+    /// Who does everything here, whoever asks.
     pub(super) subject: Subject,
     /// Where the sandbox listens; empty until it does.
     pub(super) address: Arc<OnceLock<SocketAddr>>,
@@ -43,8 +43,7 @@ pub(super) struct Place {
 
 impl World {
     pub(super) fn new(org: Org, life: Life, rules: Rules, address: Arc<OnceLock<SocketAddr>>) -> Self {
-        let id = derived(&[org.organization_id.as_bytes(), b"subject"]).to_string();
-        let subject = Subject { id, principal: "PRINCIPAL_SERVICE_ACCOUNT" };
+        let subject = Subject::service_of(org.organization_id);
         let place = Place { org, life, rules, subject, address };
         Self { place, prebuilds: Prebuilds::default(), pools: Pools::default(), logs: Logs::default() }
     }
@@ -54,9 +53,9 @@ impl World {
         self.pools.settle(&self.place.life, &self.prebuilds, now);
     }
 
-    pub(super) fn identity(&self) -> Identity {
+    pub(super) fn identity(&self, subject: &Subject) -> Identity {
         Identity {
-            subject: self.place.subject.clone(),
+            subject: subject.clone(),
             organization_id: self.place.org.organization_id.to_string(),
             organization_tier: "enterprise",
         }

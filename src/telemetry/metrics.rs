@@ -20,8 +20,8 @@ mod tests;
 
 pub use labels::{AuditStage, JwksResult, UpstreamFault, shown_name};
 use labels::{
-    ByIssuer, ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByStage, OTHER, Request,
-    method_name,
+    ByIssuer, ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByResult, ByStage, OTHER,
+    Request, method_name,
 };
 use series::Series;
 
@@ -102,6 +102,11 @@ impl Metrics {
     pub fn credential_refused(&self, org: &str) {
         let org = self.org(Some(org));
         self.0.credential_refused.get_or_create(&ByOrg { org }).inc();
+    }
+
+    /// A caller's token of upstream's own was looked up, or not; `result` is one of a fixed few.
+    pub fn token_looked_up(&self, result: &'static str) {
+        self.0.token_lookups.get_or_create(&ByResult { result }).inc();
     }
 
     /// An answer of upstream had in it what is not the org's: an alarm. `kind` is one of a fixed few.

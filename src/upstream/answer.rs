@@ -36,11 +36,20 @@ const MAX_MESSAGE: usize = 1024;
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// Whether the request bore a credential of the gateway's.
-    pub(super) is_credentialed: bool,
+    /// Whose credential the request bore, if any.
+    pub(super) bearer: Option<Bearer>,
     /// What it came on.
     pub(super) line: Line,
     pub(super) body: Result<Bytes, BodyError>,
+}
+
+/// Who is known to upstream by a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bearer {
+    /// The gateway, by the org's credential.
+    Gateway,
+    /// Whoever has brought the token.
+    Caller,
 }
 
 /// Why there is no whole body.
@@ -77,7 +86,7 @@ enum Invalid {
 
 /// Reads an answer to a call of `method`.
 pub(super) fn read(method: &'static MethodSpec, answer: Answer, allowed: &AllowList) -> Verdict {
-    let Answer { status, headers, is_credentialed, line, body } = answer;
+    let Answer { status, headers, bearer, line, body } = answer;
     let body = match body {
         Ok(body) => body,
         Err(BodyError::TooLarge) => {
@@ -99,10 +108,18 @@ pub(super) fn read(method: &'static MethodSpec, answer: Answer, allowed: &AllowL
     }
     let said = is_json(&headers).then(|| parse(&body)).flatten();
     let code = said.as_ref().and_then(|said| said.code);
-    // Whatever else it says: upstream does not know the org's credential, and the caller's own was fine.
     let is_unknown = status == StatusCode::UNAUTHORIZED || code == Some(Code::Unauthenticated);
-    if is_credentialed && is_unknown {
-        return fault(UpstreamFault::Status, Error::refuse(Reason::UpstreamCredential));
+    match bearer.filter(|_| is_unknown) {
+        // Whatever else it says: upstream does not know the org's credential, and the caller's own was fine.
+        Some(Bearer::Gateway) => {
+            return fault(UpstreamFault::Status, Error::refuse(Reason::UpstreamCredential));
+        }
+        // Like any stranger; upstream is well.
+        Some(Bearer::Caller) => {
+            let error = Error::refuse(Reason::Unauthenticated).with_sent(Sent::Yes);
+            return Verdict { result: Err(error), fault: None, drift: Drift::default() };
+        }
+        None => {}
     }
     let fault = code.is_none().then_some(UpstreamFault::Status);
     let mut error = error(method, status, said.unwrap_or_default());

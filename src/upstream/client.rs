@@ -1,9 +1,6 @@
 //! One HTTP exchange with upstream.
 
-use std::{
-    collections::HashMap, error::Error as StdError, fs, io, net::IpAddr, path::PathBuf, sync::Arc,
-    time::Duration,
-};
+use std::{error::Error as StdError, fs, io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
@@ -33,12 +30,9 @@ use self::{
 use super::{
     Config, Protocol,
     answer::{Answer, BodyError},
+    credentials::{By, Credentials},
 };
-use crate::{
-    call::{Line, OrgId},
-    rpc::MethodSpec,
-    telemetry,
-};
+use crate::{call::Line, rpc::MethodSpec, telemetry};
 
 mod connector;
 pub(super) mod gate;
@@ -68,16 +62,12 @@ pub struct Base {
 pub(super) struct Post<'c> {
     pub(super) method: &'static MethodSpec,
     /// Whose credential it gets.
-    pub(super) org: &'c OrgId,
+    pub(super) by: By<'c>,
     /// What stands behind the path, `application/x-www-form-urlencoded`; often empty.
     pub(super) query: String,
     pub(super) metadata: HeaderMap,
     pub(super) json: Vec<u8>,
 }
-
-/// The `authorization` value of each org; its Debug shows none.
-#[derive(Clone, Default)]
-pub struct Credentials(Arc<HashMap<OrgId, HeaderValue>>);
 
 /// The client: one connection pool for all orgs, as the credential travels with each request.
 #[derive(Clone, Debug)]
@@ -189,25 +179,6 @@ impl Base {
     }
 }
 
-impl Credentials {
-    pub fn new(credentials: impl IntoIterator<Item = (OrgId, HeaderValue)>) -> Self {
-        Self(Arc::new(credentials.into_iter().collect()))
-    }
-
-    /// The org, or the first of those that share its credential: to upstream they are one.
-    pub fn holder<'o>(&'o self, org: &'o OrgId) -> &'o OrgId {
-        let own = self.0.get(org);
-        let sharing = self.0.iter().filter(|(_, credential)| Some(*credential) == own);
-        sharing.map(|(org, _)| org).min().unwrap_or(org)
-    }
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
 impl ClientError {
     /// The key of the config that is to blame.
     pub const fn key(&self) -> &'static str {
@@ -260,9 +231,10 @@ impl Client {
         gate: &Gate,
         patience: Duration,
     ) -> Result<Answer, Failure> {
+        let bearer = Some(post.by.bearer());
         let mut request = self.request(post, gate).map_err(Failure::Request)?;
         let captured = capture_connection(&mut request);
-        let is_credentialed = request.headers().contains_key(AUTHORIZATION);
+        let bearer = bearer.filter(|_| request.headers().contains_key(AUTHORIZATION));
         let answer = async {
             let response = self.http.request(request).await.map_err(|error| Failure::of(error, gate))?;
             let (head, body) = response.into_parts();
@@ -272,13 +244,7 @@ impl Client {
                     true => BodyError::TooLarge,
                     false => BodyError::Broken(error),
                 });
-            Ok(Answer {
-                status: head.status,
-                headers: head.headers,
-                is_credentialed,
-                line: line(captured),
-                body,
-            })
+            Ok(Answer { status: head.status, headers: head.headers, bearer, line: line(captured), body })
         };
         tokio::select! {
             answer = tokio::time::timeout(patience, answer) => {
@@ -289,7 +255,7 @@ impl Client {
     }
 
     fn request(&self, post: Post<'_>, gate: &Gate) -> Result<Request<Gated>, http::Error> {
-        let Post { method, org, query, metadata, json } = post;
+        let Post { method, by, query, metadata, json } = post;
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(self.base.uri(method, &query)?)
@@ -302,8 +268,13 @@ impl Client {
         headers.insert(CONNECT_PROTOCOL_VERSION, HeaderValue::from_static("1"));
         let millis = gate.left().as_millis().clamp(1, MAX_TIMEOUT_MS);
         headers.insert(CONNECT_TIMEOUT_MS, HeaderValue::try_from(millis.to_string())?);
-        if let Some(credential) = self.credentials.0.get(org) {
-            headers.insert(AUTHORIZATION, credential.clone());
+        let token = match by {
+            By::Org(org) => self.credentials.get(org),
+            By::Caller(passed) => Some(passed.token().clone()),
+            By::Token(token) => Some(token.clone()),
+        };
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, token.authorization());
         }
         telemetry::inject(&Span::current(), headers);
         Ok(request)

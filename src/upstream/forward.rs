@@ -18,9 +18,10 @@ use super::{
         Client, Failure, Post,
         gate::{Gate, Shut},
     },
+    credentials::{By, Credentials},
 };
 use crate::{
-    call::{Call, OrgId, Reply},
+    call::{Call, Reply},
     connect::{
         json::{Drift, to_json},
         metadata::AllowList,
@@ -50,7 +51,7 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Outgoing<'c> {
     pub(super) method: &'static MethodSpec,
-    pub(super) org: &'c OrgId,
+    pub(super) by: By<'c>,
     /// Canonical protobuf.
     pub(super) request: Bytes,
     pub(super) query: String,
@@ -71,9 +72,12 @@ impl Upstream {
         Self(Arc::new(Inner { client, response_metadata, mutation_timeout, metrics }))
     }
 
-    /// Whose objects the org acts on.
-    pub(super) fn holder<'o>(&'o self, org: &'o OrgId) -> &'o OrgId {
-        self.0.client.credentials().holder(org)
+    pub(super) fn credentials(&self) -> &Credentials {
+        self.0.client.credentials()
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     async fn forward(&self, call: Call) -> Result<Reply, Error> {
@@ -83,7 +87,7 @@ impl Upstream {
         };
         self.send(Outgoing {
             method: call.method,
-            org: &call.identity.org,
+            by: By::of(&call.identity),
             request: call.request,
             query: page_query(&call.facts),
             metadata: call.metadata,
@@ -95,7 +99,7 @@ impl Upstream {
 
     /// One attempt, with its span and its metrics.
     pub(super) async fn send(&self, outgoing: Outgoing<'_>) -> Result<Reply, Error> {
-        let (method, org) = (outgoing.method, outgoing.org);
+        let (method, by) = (outgoing.method, outgoing.by);
         let base = self.0.client.base();
         let span = telemetry::client_span(method, base.host(), base.port(), 1);
         let begun = Instant::now();
@@ -108,14 +112,16 @@ impl Upstream {
         self.count(&verdict.drift);
         let code = verdict.result.as_ref().map_or_else(|error| error.code, |_| Code::Ok);
         telemetry::finish_client(&span, status, code);
-        if verdict.result.as_ref().is_err_and(|error| error.reason == Some(Reason::UpstreamCredential)) {
-            metrics.credential_refused(org.as_str());
+        match (by, verdict.result.as_ref().err().and_then(|error| error.reason)) {
+            (By::Org(org), Some(Reason::UpstreamCredential)) => metrics.credential_refused(org.as_str()),
+            (By::Caller(passed), Some(Reason::Unauthenticated)) => passed.refuse(),
+            _ => {}
         }
         verdict.result
     }
 
     async fn attempt(&self, outgoing: Outgoing<'_>) -> (Option<u16>, Verdict) {
-        let Outgoing { method, org, request, query, metadata, gate, patience } = outgoing;
+        let Outgoing { method, by, request, query, metadata, gate, patience } = outgoing;
         let Some(input) = method.input() else {
             return (None, Verdict::unsent(Error::refuse(Reason::Internal)));
         };
@@ -123,7 +129,7 @@ impl Upstream {
             Ok(json) => json,
             Err(error) => return (None, Verdict::unsent(Error::refuse(Reason::Internal).with_source(error))),
         };
-        match self.0.client.exchange(Post { method, org, query, metadata, json }, &gate, patience).await {
+        match self.0.client.exchange(Post { method, by, query, metadata, json }, &gate, patience).await {
             Ok(answer) => {
                 let status = answer.status.as_u16();
                 (Some(status), answer::read(method, answer, &self.0.response_metadata))

@@ -2,49 +2,34 @@
 //! of a call goes upstream.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::HeaderMap;
-use prost::Message as _;
-use tokio_util::sync::CancellationToken;
-
-use super::{
-    client::gate::Gate,
-    forward::{Outgoing, Upstream},
-    tenancy::same,
-};
+use super::{ask::Unsaid, tenancy::same};
 use crate::{
-    call::{Call, Deadline, OrgId, Reply},
-    error::{Error, Origin, Reason, Retry, Sent},
+    call::OrgId,
+    error::{Error, Reason, Sent},
     proto::gitpod::v1::GetAuthenticatedIdentityResponse,
-    rpc::GET_AUTHENTICATED_IDENTITY,
-    stack::{Next, Stage},
 };
 
 #[cfg(test)]
 mod tests;
 
-/// What a caller is told where upstream does not say which organization it is.
-const UNKNOWN: &str = "the organization could not be looked up";
-/// At start each org is asked for this often; later the first call asks.
-const TRIES: u32 = 3;
-/// Of one try at start: nobody waits for it.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// What upstream calls each org: as configured, or as upstream has said. One entry per org at most, and what it says
-/// first stands for the life of the process.
+/// first stands for the life of the process. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Organizations(Arc<Mutex<HashMap<OrgId, Arc<Organization>>>>);
+pub struct Organizations(Arc<Mutex<All>>);
 
-/// The stage: lets a call go on when it is known what upstream calls its org.
-#[derive(Clone, Debug)]
-pub struct Learn {
-    upstream: Upstream,
-    organizations: Organizations,
+/// Why an org's calls are refused: its credential is another organization's than the org is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// Than is configured, or than it was.
+    #[error("upstream says it is `{said}`")]
+    Differs { said: String },
+    /// Two orgs would see the same.
+    #[error("upstream says it is `{said}`, and so it says of org `{with}`")]
+    Shared { said: String, with: OrgId },
 }
 
 /// An org as upstream knows it.
@@ -55,159 +40,185 @@ pub(super) struct Organization {
     pub(super) tier: String,
 }
 
-/// Upstream's answer names no organization.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the answer has no organizationId")]
-struct NoOrganization;
+#[derive(Debug, Default)]
+struct All {
+    orgs: HashMap<OrgId, Org>,
+    /// Whether two orgs may be one organization.
+    may_share: bool,
+}
 
-/// Upstream has called the org by another id before.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the org's credential is another organization's than it was")]
-struct Changed;
+#[derive(Debug, Default)]
+struct Org {
+    organization: Option<Arc<Organization>>,
+    is_configured: bool,
+    /// Whether there is nothing more to ask.
+    is_settled: bool,
+    trouble: Option<Trouble>,
+}
 
 impl Organizations {
-    /// Those whose ids upstream need not be asked for.
+    /// Those whose ids the config has.
     pub fn new(configured: impl IntoIterator<Item = (OrgId, String)>) -> Self {
-        let known = configured.into_iter().map(|(org, id)| {
-            let tier = String::new();
-            (org, Arc::new(Organization { id, tier }))
+        let orgs = configured.into_iter().map(|(org, id)| {
+            let organization = Some(Arc::new(Organization { id, tier: String::new() }));
+            (org, Org { organization, is_configured: true, ..Org::default() })
         });
-        Self(Arc::new(Mutex::new(known.collect())))
+        Self(Arc::new(Mutex::new(All { orgs: orgs.collect(), may_share: false })))
+    }
+
+    /// Whether two orgs may be one organization: something else has to part them then.
+    #[must_use]
+    pub fn sharing(self, may_share: bool) -> Self {
+        self.all().may_share = may_share;
+        self
+    }
+
+    /// Whose calls are refused, and why.
+    pub fn troubles(&self) -> Vec<(OrgId, Trouble)> {
+        self.all().troubles().into_iter().collect()
     }
 
     pub(super) fn get(&self, org: &OrgId) -> Option<Arc<Organization>> {
-        self.known().get(org).cloned()
+        self.all().orgs.get(org)?.organization.clone()
     }
 
-    /// Asks upstream with the org's own credential. Only what it says of the organization is kept: its subject is
-    /// that credential's owner. Two calls at once may both ask; a failure is not remembered.
+    /// The one org that is this organization; none if there are several, or if its credential says otherwise.
+    pub(super) fn whose(&self, id: &str) -> Option<OrgId> {
+        let all = self.all();
+        let is = |known: &&Org| known.organization.as_ref().is_some_and(|org| same(&org.id, id));
+        let mut found = all.orgs.iter().filter(|(_, known)| is(known));
+        let (org, known) = found.next().filter(|_| found.next().is_none())?;
+        known.trouble.is_none().then(|| org.clone())
+    }
+
+    pub(super) fn may_share(&self) -> bool {
+        self.all().may_share
+    }
+
+    pub(super) fn is_configured(&self, org: &OrgId) -> bool {
+        self.all().orgs.get(org).is_some_and(|known| known.is_configured)
+    }
+
+    /// Whether nothing more is to be asked of the org.
+    pub(super) fn is_settled(&self, org: &OrgId) -> bool {
+        self.all().orgs.get(org).is_some_and(|known| known.is_settled)
+    }
+
+    /// Nothing is sent by a credential that is known to be another organization's.
     ///
     /// # Errors
-    /// No answer, none that names an organization, or another one than before.
-    pub(super) async fn learn(
-        &self,
-        upstream: &Upstream,
-        org: &OrgId,
-        deadline: Deadline,
-        gone: CancellationToken,
-    ) -> Result<(Arc<Organization>, Vec<String>), Error> {
-        let outgoing = Outgoing {
-            method: &GET_AUTHENTICATED_IDENTITY,
-            org,
-            // None of the caller's: the answer is kept for others.
-            request: Bytes::new(),
-            query: String::new(),
-            metadata: HeaderMap::new(),
-            gate: Gate::new(deadline, gone),
-            patience: deadline.remaining().unwrap_or_default(),
-        };
-        let reply = upstream.send(outgoing).await.map_err(without_words)?;
-        let said = self.remember(org.clone(), Organization::read(&reply)?)?;
-        Ok((said, reply.drift))
-    }
-
-    fn remember(&self, org: OrgId, said: Organization) -> Result<Arc<Organization>, Error> {
-        let mut known = self.known();
-        let kept = known.entry(org).or_insert_with(|| Arc::new(said.clone()));
-        match same(&kept.id, &said.id) {
-            true => Ok(Arc::clone(kept)),
-            false => Err(Error::refuse(Reason::UpstreamTenancy).with_source(Changed)),
+    /// It is.
+    pub(super) fn check(&self, org: &OrgId) -> Result<(), Error> {
+        match self.all().orgs.get(org).and_then(|known| known.trouble.clone()) {
+            Some(trouble) => Err(trouble.into()),
+            None => Ok(()),
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<OrgId, Arc<Organization>>> {
+    /// What upstream says of the credential that is in force. For whom that is trouble, and was not before.
+    pub(super) fn hear(&self, org: &OrgId, said: Organization) -> Vec<(OrgId, Trouble)> {
+        let mut all = self.all();
+        let before = all.troubles();
+        let known = all.orgs.entry(org.clone()).or_default();
+        known.is_settled = true;
+        if known.is_open_to_others() {
+            known.organization = None;
+        }
+        match &known.organization {
+            Some(ours) if !same(&ours.id, &said.id) => {
+                known.trouble = Some(Trouble::Differs { said: said.id })
+            }
+            Some(_) | None => {
+                known.organization = Some(Arc::new(said));
+                known.trouble = None;
+            }
+        }
+        all.part();
+        all.troubles().into_iter().filter(|(org, _)| !before.contains_key(org)).collect()
+    }
+
+    /// Why upstream has not said it.
+    pub(super) fn hear_none(&self, org: &OrgId, unsaid: Unsaid) {
+        if let Some(known) = self.all().orgs.get_mut(org) {
+            // Then the config's word is all that there will be.
+            known.is_settled |= known.is_configured && unsaid == Unsaid::Withheld;
+        }
+    }
+
+    /// Whether a credential of this organization may be the org's.
+    ///
+    /// # Errors
+    /// What would be wrong with it.
+    pub(super) fn would_be(&self, org: &OrgId, said: &str) -> Result<(), Trouble> {
+        let all = self.all();
+        let known = all.orgs.get(org).filter(|known| !known.is_open_to_others());
+        let ours = known.and_then(|known| known.organization.as_ref());
+        if ours.is_some_and(|ours| !same(&ours.id, said)) {
+            return Err(Trouble::Differs { said: said.to_owned() });
+        }
+        match all.other(org, said) {
+            Some(with) if ours.is_none() && !all.may_share => {
+                Err(Trouble::Shared { said: said.to_owned(), with })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Learn {
-    pub fn new(upstream: Upstream, organizations: Organizations) -> Self {
-        Self { upstream, organizations }
+impl All {
+    fn troubles(&self) -> BTreeMap<OrgId, Trouble> {
+        let of = |(org, known): (&OrgId, &Org)| Some((org.clone(), known.trouble.clone()?));
+        self.orgs.iter().filter_map(of).collect()
     }
 
-    pub fn upstream(&self) -> &Upstream {
-        &self.upstream
+    /// Another org that is this organization.
+    fn other(&self, org: &OrgId, id: &str) -> Option<OrgId> {
+        let is = |known: &Org| known.organization.as_ref().is_some_and(|other| same(&other.id, id));
+        self.orgs
+            .iter()
+            .filter(|(other, known)| *other != org && is(known))
+            .map(|(other, _)| other.clone())
+            .min()
     }
 
-    pub fn organizations(&self) -> &Organizations {
-        &self.organizations
-    }
-
-    /// Asks for every one of `orgs` that is not known yet, so that no caller has to wait for it. Up to three times
-    /// each, `pause` apart and twice as long after that; what fails is asked for again when a call needs it.
-    pub async fn all(self, orgs: Vec<OrgId>, pause: Duration) {
-        let mut orgs = orgs;
-        for attempt in 0..TRIES {
-            if attempt > 0 {
-                tokio::time::sleep(pause * attempt).await;
+    /// Orgs that turn out to be one: which of them it is, nobody can tell, but for one that is configured.
+    fn part(&mut self) {
+        let learnt = self.orgs.iter().filter(|(_, known)| !known.is_configured);
+        let learnt =
+            learnt.filter_map(|(org, known)| Some((org.clone(), known.organization.clone()?.id.clone())));
+        let learnt: Vec<_> = learnt.collect();
+        for (org, said) in learnt {
+            let with = self.other(&org, &said).filter(|_| !self.may_share);
+            let Some(known) = self.orgs.get_mut(&org) else { continue };
+            match (with, &known.trouble) {
+                (_, Some(Trouble::Differs { .. })) => {}
+                (Some(with), _) => known.trouble = Some(Trouble::Shared { said, with }),
+                (None, _) => known.trouble = None,
             }
-            let mut failed = Vec::new();
-            for org in orgs {
-                let deadline = Deadline::at(Instant::now() + PATIENCE);
-                if self.organizations.get(&org).is_none()
-                    && let Err(error) = self
-                        .organizations
-                        .learn(&self.upstream, &org, deadline, CancellationToken::new())
-                        .await
-                {
-                    tracing::warn!(%org, error = ?error.to_string(), "{UNKNOWN}");
-                    failed.push(org);
-                }
-            }
-            orgs = failed;
         }
     }
 }
 
-impl Organization {
-    pub(super) fn read(reply: &Reply) -> Result<Self, Error> {
-        let invalid = || Error::refuse(Reason::UpstreamInvalidResponse);
-        let said = GetAuthenticatedIdentityResponse::decode(&reply.wire[..])
-            .map_err(|error| invalid().with_source(error))?;
-        if said.organization_id.is_empty() {
-            return Err(invalid().with_source(NoOrganization));
-        }
-        Ok(Self { id: said.organization_id, tier: said.organization_tier })
+impl Org {
+    /// What was learnt was another org's just as well: a new credential may be any other organization's.
+    fn is_open_to_others(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::Shared { .. }))
     }
 }
 
-impl Stage<Call> for Learn {
-    type Passes = Call;
-    type Response = Reply;
-
-    async fn call<S: Next<Call, Reply>>(&self, call: Call, next: S) -> Result<Reply, Error> {
-        // Who asks for just this gets the whole answer, further down.
-        let is_question = call.method.path == GET_AUTHENTICATED_IDENTITY.path;
-        let org = &call.identity.org;
-        if !is_question && self.organizations.get(org).is_none() {
-            call.context.set_asked_organization();
-            let asked = self.organizations.learn(&self.upstream, org, call.deadline, call.gone.clone());
-            asked.await.map_err(unforwarded)?;
-        }
-        next.run(call).await
+impl From<GetAuthenticatedIdentityResponse> for Organization {
+    /// Only what it says of the organization is kept: the subject is the credential's owner.
+    fn from(said: GetAuthenticatedIdentityResponse) -> Self {
+        Self { id: said.organization_id, tier: said.organization_tier }
     }
 }
 
-/// Upstream's words are about the org's credential, and may name whose it is.
-fn without_words(error: Error) -> Error {
-    match error.origin {
-        Origin::Upstream => {
-            Error::upstream(error.code, UNKNOWN).with_retry(error.retry).with_sent(error.sent)
-        }
-        Origin::Caller | Origin::Gateway => error,
-    }
-}
-
-/// The call itself was not forwarded, whatever became of the question.
-fn unforwarded(error: Error) -> Error {
-    match error.origin {
-        Origin::Upstream => {
-            let retry = match error.retry {
-                Retry::After(wait) => Retry::After(wait),
-                Retry::Unsaid | Retry::Never | Retry::Now => Reason::OrganizationUnknown.retry(),
-            };
-            Error::refuse(Reason::OrganizationUnknown).with_retry(retry).with_source(error)
-        }
-        Origin::Caller | Origin::Gateway => error.with_sent(Sent::No),
+impl From<Trouble> for Error {
+    fn from(trouble: Trouble) -> Self {
+        Self::refuse(Reason::UpstreamTenancy).with_sent(Sent::No).with_source(trouble)
     }
 }

@@ -11,11 +11,12 @@ use tokio::{sync::OwnedMutexGuard, time::sleep_until};
 
 use super::{
     client::gate::Gate,
+    credentials::By,
     forward::{Outgoing, Upstream},
     tenancy::{Question, Tenancy},
 };
 use crate::{
-    call::{Call, OrgId, Reply},
+    call::{Call, Reply},
     error::{Error, Reason, Sent},
     rpc::{Lookup, Object, Sizes},
     stack::{Next, Stage},
@@ -41,9 +42,9 @@ struct Locks(Arc<Mutex<Entries>>);
 
 type Entries = HashMap<Key, Arc<tokio::sync::Mutex<()>>>;
 
-/// By the credential's holder, too: an id that one org made up must not wait for, nor hold up, what another org does
-/// with its object.
-type Key = (OrgId, String);
+/// By upstream's organization, too: an id that one org made up must not wait for, nor hold up, what another org does
+/// with its object. Those that share an organization share its objects; which token they come with tells nothing.
+type Key = (String, String);
 
 /// Held while an object is read, checked and written.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl Resolve {
             .upstream
             .send(Outgoing {
                 method: lookup.method,
-                org: &call.identity.org,
+                by: By::of(&call.identity),
                 request: (lookup.request)(&call.facts),
                 query: String::new(),
                 metadata: HeaderMap::new(),
@@ -93,7 +94,7 @@ impl Stage<Call> for Resolve {
         let (Some(lookup), Some(id)) = (call.method.lookup, id) else {
             return next.run(call).await;
         };
-        let key = (self.upstream.holder(&call.identity.org).clone(), id.clone());
+        let key = (self.tenancy.organization_of(&call.identity.org), id.clone());
         // Whoever waits gives up with its caller: behind an upstream that hangs, waiters would take every place.
         let held = tokio::select! {
             held = self.locks.hold(key) => held,

@@ -1,12 +1,12 @@
 //! Answers who the caller is. Upstream would answer with the identity of the org's credential: that is the gateway's
-//! own, and none of the caller's business.
+//! own, and none of the caller's business. Of a caller's own token it has said it already.
 
 use http::HeaderMap;
 use prost::Message as _;
 
-use super::{forward::Upstream, organizations::Organizations};
+use super::learn::Learn;
 use crate::{
-    call::{Call, Line, Reply},
+    call::{Call, Line, Passed, Reply},
     connect::json::to_json,
     error::{Error, Reason},
     policy::Permitted,
@@ -21,34 +21,30 @@ mod tests;
 /// The stage: takes `GetAuthenticatedIdentity` off the way to upstream.
 #[derive(Clone, Debug)]
 pub struct WhoAmI {
-    upstream: Upstream,
-    organizations: Organizations,
+    learn: Learn,
 }
 
 impl WhoAmI {
-    pub fn new(upstream: Upstream, organizations: Organizations) -> Self {
-        Self { upstream, organizations }
+    pub fn new(learn: Learn) -> Self {
+        Self { learn }
     }
 
     async fn answer(&self, call: Call) -> Result<Reply, Error> {
-        let (organization, drift) = match self.organizations.get(&call.identity.org) {
+        let (organization, drift) = match self.learn.organizations().get(&call.identity.org) {
             Some(organization) => {
                 call.context.set_own();
                 (organization, Vec::new())
             }
-            None => {
-                let (upstream, org) = (&self.upstream, &call.identity.org);
-                self.organizations.learn(upstream, org, call.deadline, call.gone.clone()).await?
-            }
+            None => self.learn.ask(&call.identity.org, call.deadline, call.gone.clone()).await?,
         };
+        // An API key is a service's. Who comes with a token of upstream's own is whoever upstream has said.
+        let passed = call.identity.passed.as_deref();
+        let principal = passed.map_or(Principal::ServiceAccount.into(), Passed::principal);
+        let tier = passed.map(Passed::tier).filter(|tier| !tier.is_empty()).unwrap_or(&organization.tier);
         let identity = GetAuthenticatedIdentityResponse {
-            subject: Some(Subject {
-                id: call.identity.subject.to_string(),
-                // An API key is a service's. People would come with a token of their own.
-                principal: Principal::ServiceAccount.into(),
-            }),
+            subject: Some(Subject { id: call.identity.subject.to_string(), principal }),
             organization_id: organization.id.clone(),
-            organization_tier: organization.tier.clone(),
+            organization_tier: tier.to_owned(),
         };
         reply(call.method, &identity, drift)
     }

@@ -55,7 +55,7 @@ fn check_passes_a_good_configuration_and_reads_its_files() {
 fn check_says_whose_tokens_are_accepted() {
     let directory = tempfile::tempdir().unwrap();
     let (config, token) = (directory.path().join("gateway.toml"), directory.path().join("acme-token"));
-    fs::write(&token, "token\n").unwrap();
+    write_closed(&token, "token\n");
     let keys = directory.path().join("jwks.json");
     write_closed(&keys, include_str!("../bad-configs/jwks/rsa.json"));
     let (token, keys) = (token.display().to_string(), keys.display().to_string());

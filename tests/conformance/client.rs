@@ -100,6 +100,7 @@ impl Gateways {
                 org: OrgId::from(ORG),
                 credential: ORG.into(),
                 scopes: Scopes::all(),
+                passed: None,
             },
             facts,
             request: wire,

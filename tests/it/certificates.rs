@@ -355,6 +355,7 @@ async fn the_example_serves_those_that_it_names() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("acme-token");
     fs::write(&token, ACME_TOKEN).unwrap();
+    fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
     let text = include_str!("../../deploy/identity-mtls.example.toml");
     let text = [
         ("/etc/prebuild-gateway/tls", certified.folder()),

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use prebuild_gateway::{
-    app::{App, Listeners},
+    app::{App, Listeners, StartError},
     config::Config,
     identity::api_key::KeyHash,
     proto::gitpod::v1::{
@@ -101,6 +101,19 @@ fn config(upstream: SocketAddr, directory: PathBuf) -> Config {
     Config::parse(&text).unwrap()
 }
 
+fn changed(upstream: SocketAddr, change: impl FnOnce(&mut Config)) -> (TempDir, Config) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(upstream, directory.path().to_owned());
+    change(&mut config);
+    (directory, config)
+}
+
+/// On any ports.
+async fn listeners() -> Listeners {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    Listeners::bind(any, any).await.unwrap()
+}
+
 fn env(name: &str) -> Option<String> {
     match name {
         "acme" => Some(ACME_TOKEN.to_owned()),
@@ -115,20 +128,26 @@ impl Gateway {
         Self::with(upstream, |_| {}).await
     }
 
-    /// A gateway whose config is `change`d.
+    /// A gateway whose config is `change`d. It asks upstream nothing of itself.
     pub(crate) async fn with(upstream: SocketAddr, change: impl FnOnce(&mut Config)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut config = config(upstream, directory.path().to_owned());
-        change(&mut config);
+        let (directory, config) = changed(upstream, change);
         Self::of(config, directory).await
     }
 
     /// A gateway with this config, on any ports.
     pub(crate) async fn of(config: Config, directory: TempDir) -> Self {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listeners = Listeners::bind(any, any).await.unwrap();
-        let app = App::start(config.resolve(&env).unwrap(), listeners).unwrap();
+        let app = App::start(config.resolve(&env).unwrap(), listeners().await).unwrap();
         Self { address: app.gateway, admin: app.admin, app, directory }
+    }
+
+    /// The same, as `serve` starts it: upstream is asked about the orgs first.
+    pub(crate) async fn asked(
+        upstream: SocketAddr,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, StartError> {
+        let (directory, config) = changed(upstream, change);
+        let app = App::start_asked(config.resolve(&env).unwrap(), listeners().await).await?;
+        Ok(Self { address: app.gateway, admin: app.admin, app, directory })
     }
 
     pub(crate) async fn channel(&self) -> Channel {

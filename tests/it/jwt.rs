@@ -325,6 +325,7 @@ async fn the_example_is_served_with() {
     let (directory, path) = key_file(&[RSA.jwk("cluster")]);
     let token = directory.path().join("acme-token");
     fs::write(&token, crate::harness::ACME_TOKEN).unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     let gateway = Gateway::with(upstream.address, |config| {
         let text = EXAMPLE
             .replace("https://idp.example.com/.well-known/jwks.json", &issuer.url)

@@ -10,6 +10,8 @@ mod connect;
 #[cfg(test)]
 mod cors;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod deadlines;
 #[cfg(test)]
 mod drain;
@@ -47,3 +49,5 @@ mod strangers;
 mod tenancy;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod upstream_tokens;

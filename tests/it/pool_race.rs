@@ -1,6 +1,9 @@
 //! A pool's bounds never cross through one gateway, though every update names only one of them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -10,6 +13,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use prebuild_gateway::{
+    config::Credential,
     proto::gitpod::v1::{
         CreateWarmPoolRequest, DeleteWarmPoolRequest, GetWarmPoolRequest, UpdateWarmPoolRequest, WarmPool,
     },
@@ -42,8 +46,8 @@ async fn create(client: &mut Client, project: &str, class: &str) -> WarmPool {
 }
 
 /// One side raises the minimum above what the other side makes the maximum: either may win, never both.
-async fn race(client: &Client, id: &str, loser: &AtomicUsize) {
-    let (mut one, mut other) = (client.clone(), client.clone());
+async fn race(one: &Client, other: &Client, id: &str, loser: &AtomicUsize) {
+    let (mut one, mut other) = (one.clone(), other.clone());
     one.update_warm_pool(update(id, Some(5), Some(15))).await.unwrap();
     // The same UUID in capitals is the same pool.
     let capitals = id.to_ascii_uppercase();
@@ -73,7 +77,7 @@ async fn a_thousand_racing_pairs() {
     let max_lost = AtomicUsize::new(0);
     join_all(pools.iter().map(async |id| {
         for _ in 0..PAIRS / POOLS {
-            race(&client, id, &max_lost).await;
+            race(&client, &client, id, &max_lost).await;
         }
     }))
     .await;
@@ -83,7 +87,41 @@ async fn a_thousand_racing_pairs() {
     assert_eq!(updates, 2 * PAIRS as u64, "a reset and a winner in each pair; min won {wins} times");
 }
 
-/// The test above can fail: what the gateway does in one step, done by two callers in two steps, crosses the bounds.
+/// Whoever comes with a token of its own acts on the same pools as the org's own credential, whichever that is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_and_a_callers_own_token_race_while_the_credential_is_replaced() {
+    let upstream = Sandboxed::start(Rules::None).await;
+    let acme = upstream.acme.organization_id;
+    upstream.sandbox.issue(acme, "token-of-jane", Some("jane"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let holds = |token: &str| {
+        let mut new = tempfile::NamedTempFile::new_in(&folder).unwrap();
+        std::io::Write::write_all(&mut new, token.as_bytes()).unwrap();
+        new.persist(&file).unwrap();
+    };
+    holds(ACME_TOKEN);
+    let gateway = Gateway::with(upstream.address, |config| {
+        config.identity.upstream_tokens.enabled = true;
+        config.orgs[0].credential = Credential::File(file.clone());
+        config.upstream.reload_interval = Duration::from_millis(10);
+    })
+    .await;
+    let (mut key, token) = (gateway.client().await, gateway.client_of("token-of-jane").await);
+    let (project, class) = upstream.place();
+    let id = create(&mut key, &project, &class).await.id;
+    let lost = AtomicUsize::new(0);
+    for round in 0..50 {
+        let new = format!("acme-token-{round}");
+        upstream.sandbox.issue(acme, &new, None);
+        holds(&new);
+        race(&key, &token, &id, &lost).await;
+        race(&token, &key, &id, &lost).await;
+    }
+    assert_eq!(upstream.sandbox.inverted_pools(), 0);
+}
+
+/// These tests can fail: what the gateway does in one step, done by two callers in two steps, crosses the bounds.
 #[tokio::test]
 async fn without_the_gateway_the_same_race_inverts_a_pool() {
     let upstream = Sandboxed::start(Rules::None).await;

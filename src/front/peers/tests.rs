@@ -72,6 +72,7 @@ async fn who_hangs_up_unknown_is_not_spared() {
                 org: "acme".into(),
                 credential: "ci-1".into(),
                 scopes: Scopes::all(),
+                passed: None,
             });
         }
         let rest = service_fn(async |_| std::future::pending::<Result<HttpResponse, Error>>().await);

@@ -70,6 +70,7 @@ pub(super) fn identity(config: &Config, orgs: &Orgs, claims: &Members) -> Result
         org: org(config, orgs, claims)?,
         credential: config.id.clone(),
         scopes: scopes(config, claims)?,
+        passed: None,
     })
 }
 

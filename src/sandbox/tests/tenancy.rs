@@ -53,6 +53,33 @@ async fn a_token_tells_its_organization() {
 }
 
 #[tokio::test]
+async fn an_organization_may_have_several_tokens_that_come_and_go() {
+    let bench = Bench::start().await;
+    let acme = bench.acme.organization_id;
+    assert!(bench.sandbox.issue(acme, "second", None) && bench.sandbox.issue(acme, "jane's", Some("jane")));
+    assert!(!bench.sandbox.issue(uuid::Uuid::nil(), "nobody's", None));
+    let project = bench.project().id.to_string();
+    bench.ok("CreatePrebuild", json!({ "projectId": project, "spec": {} })).await;
+    let ask = async |token: &str, path: &str| {
+        let mut request = bench.request("").body("{}".into()).unwrap();
+        *request.uri_mut() = format!("{}/api/gitpod.v1.{path}", bench.base).parse().unwrap();
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        bench.send(request).await.unwrap().json()
+    };
+    for token in [super::ACME, "second", "jane's"] {
+        let listed = ask(token, "PrebuildService/ListPrebuilds").await;
+        assert_eq!(listed["prebuilds"].as_array().unwrap().len(), 1, "{token}");
+        bench.sandbox.revoke(token);
+        assert_eq!(ask(token, "PrebuildService/ListPrebuilds").await["code"], "unauthenticated");
+    }
+    bench.sandbox.issue(acme, "jane's", Some("jane"));
+    let jane = ask("jane's", "IdentityService/GetAuthenticatedIdentity").await;
+    assert_eq!(jane["subject"], json!({"id": "jane", "principal": "PRINCIPAL_USER"}));
+    assert_eq!(jane["organizationId"], acme.to_string());
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn an_unknown_token_is_unauthenticated() {
     let bench = Bench::start().await;
     for credential in

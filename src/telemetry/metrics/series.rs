@@ -9,8 +9,8 @@ use prometheus_client::{
 };
 
 use super::labels::{
-    ByIssuer, ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByStage, Capped, Request,
-    Version,
+    ByIssuer, ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByResult, ByStage, Capped,
+    Request, Version,
 };
 
 const PREFIX: &str = "prebuild_gateway";
@@ -47,6 +47,7 @@ pub(super) struct Series {
     pub(super) unknown_fields: Family<ByName, Counter>,
     pub(super) unknown_enum_values: Family<ByName, Counter>,
     pub(super) credential_refused: Family<ByOrg, Counter>,
+    pub(super) token_lookups: Family<ByResult, Counter>,
     pub(super) tenancy_mismatches: Family<ByOrgAndMethod, Counter>,
     pub(super) organizations_missing: Family<ByMethod, Counter>,
     pub(super) log_urls_withheld: Family<ByMethod, Counter>,
@@ -90,6 +91,7 @@ impl Series {
             unknown_fields: Family::default(),
             unknown_enum_values: Family::default(),
             credential_refused: Family::default(),
+            token_lookups: Family::default(),
             tenancy_mismatches: Family::default(),
             organizations_missing: Family::default(),
             log_urls_withheld: Family::default(),
@@ -168,6 +170,11 @@ impl Series {
 
     fn register_tenancy(&mut self) {
         let registry = &mut self.registry;
+        registry.register(
+            "upstream_token_lookups",
+            "Callers' own tokens that upstream was asked for, by what it said; capped ones it was not asked for",
+            self.token_lookups.clone(),
+        );
         registry.register(
             "upstream_tenancy_mismatches",
             "Answers of upstream with another org's objects, or another object than was asked for",

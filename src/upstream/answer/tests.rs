@@ -26,7 +26,7 @@ fn answer(status: u16, headers: Headers<'_>, body: &str) -> Answer {
     Answer {
         status: StatusCode::from_u16(status).unwrap(),
         headers: headers.iter().map(header).collect(),
-        is_credentialed: true,
+        bearer: Some(Bearer::Gateway),
         line: Line::default(),
         body: Ok(Bytes::copy_from_slice(body.as_bytes())),
     }
@@ -152,10 +152,26 @@ fn a_refused_credential_is_the_gateways_own_fault() {
 }
 
 #[test]
+fn a_callers_own_token_that_is_refused_is_the_callers_to_know_and_no_fault_of_upstreams() {
+    let said = r#"{"code":"unauthenticated","message":"token expired: tok-secret"}"#;
+    for method in ALL {
+        for (status, headers, body) in [(401, HTML, "<html>"), (401, JSON, said), (403, JSON, said)] {
+            let own = Answer { bearer: Some(Bearer::Caller), ..answer(status, headers, body) };
+            let verdict = judge(method, own);
+            assert_eq!(verdict.fault, None);
+            let error = verdict.result.unwrap_err();
+            assert_eq!((error.reason, error.code), (Some(Reason::Unauthenticated), Code::Unauthenticated));
+            assert_eq!((error.sent, error.retry), (Sent::Yes, Retry::Never));
+            assert_eq!(error.message, Reason::Unauthenticated.message());
+        }
+    }
+}
+
+#[test]
 fn without_a_credential_of_the_gateways_a_refused_one_is_upstreams_word() {
     let said = r#"{"code":"unauthenticated","message":"who are you"}"#;
     for (headers, body) in [(HTML, "<html>"), (JSON, said)] {
-        let bare = Answer { is_credentialed: false, ..answer(401, headers, body) };
+        let bare = Answer { bearer: None, ..answer(401, headers, body) };
         let error = judge(&GET_PREBUILD, bare).result.unwrap_err();
         assert_eq!((error.reason, error.code), (None, Code::Unauthenticated));
     }

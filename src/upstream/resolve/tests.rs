@@ -15,7 +15,7 @@ use super::{Key, Locks, needs_present_bounds};
 use crate::rpc::Sizes;
 
 fn key(id: &str) -> Key {
-    ("acme".into(), id.to_owned())
+    ("acme".to_owned(), id.to_owned())
 }
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn two_holders_of_one_object_exclude_each_other() {
     let mut second = Box::pin(locks.hold(key("pool")));
     assert!(poll!(&mut second).is_pending());
     let _other = locks.hold(key("other")).await;
-    drop(locks.hold(("globex".into(), "pool".to_owned())).await);
+    drop(locks.hold(("globex".to_owned(), "pool".to_owned())).await);
     drop(first);
     let Poll::Ready(second) = poll!(&mut second) else { panic!("still held") };
     assert_eq!(locks.entries().len(), 2);

@@ -1,7 +1,11 @@
 //! What upstream calls an org is known before anything of its calls is sent.
 
+use std::time::Duration;
+
+use prebuild_gateway::{proto::gitpod::v1::ListPrebuildsRequest, sandbox::Rules};
+
 use super::*;
-use crate::harness::unknown_organizations;
+use crate::harness::{Sandboxed, soon, unknown_organizations};
 
 const IDENTITY: &str = "/api/gitpod.v1.IdentityService/GetAuthenticatedIdentity";
 
@@ -86,12 +90,16 @@ async fn what_the_identity_service_learns_counts_too() {
 
 #[tokio::test]
 async fn asked_in_the_background_no_call_has_to() {
-    let mut bench = Bench::with(unknown_organizations).await;
-    bench.upstream.then(is(&ours()));
-    bench.upstream.then(is(&theirs()));
-    bench.gateway.app.learn_organizations();
-    // The orgs are asked for one after the other: when the second is, the first is known.
-    bench.upstream.arrived(2).await;
-    assert!(bench.told(GRPC, "GetPrebuild", shows("prebuild", &own(ID))).await.result.is_ok());
-    assert_eq!(bench.upstream.seen().len(), 3);
+    let upstream = Sandboxed::start(Rules::default()).await;
+    let gateway = Gateway::with(upstream.address, unknown_organizations).await;
+    gateway.app.learn_organizations(Duration::from_millis(10));
+    let learnt = async {
+        while upstream.sandbox.executed("GetAuthenticatedIdentity") < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(learnt).await;
+    let mut client = gateway.client().await;
+    client.list_prebuilds(ListPrebuildsRequest::default()).await.unwrap();
+    assert_eq!(upstream.sandbox.executed("GetAuthenticatedIdentity"), 2);
 }

@@ -1,0 +1,231 @@
+//! One question per token, within bounds, and answers that count for their time.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture, future::join_all};
+use tokio::sync::watch;
+
+use super::*;
+use crate::call::{Introspected, NotIntrospected};
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(50);
+
+type Said = Result<Introspected, NotIntrospected>;
+
+/// An upstream that answers when it is let.
+#[derive(Debug)]
+struct Upstream {
+    asked: AtomicUsize,
+    running: watch::Sender<usize>,
+    open: watch::Sender<bool>,
+    says: std::sync::Mutex<Said>,
+}
+
+/// Counts a question for as long as it is asked.
+struct Running(Arc<Upstream>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.send_modify(|running| *running -= 1);
+    }
+}
+
+#[derive(Debug)]
+struct Handle(Arc<Upstream>);
+
+impl Introspect for Handle {
+    fn introspect(&self, _: Token, _: Deadline) -> BoxFuture<'static, Said> {
+        let upstream = self.0.clone();
+        async move {
+            upstream.asked.fetch_add(1, Ordering::Relaxed);
+            upstream.running.send_modify(|running| *running += 1);
+            let _running = Running(upstream.clone());
+            upstream.open.subscribe().wait_for(|open| *open).await.unwrap();
+            upstream.says.lock().unwrap().clone()
+        }
+        .boxed()
+    }
+}
+
+impl Upstream {
+    fn says(&self, said: Said) {
+        *self.says.lock().unwrap() = said;
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    async fn runs(&self, count: usize) {
+        self.running.subscribe().wait_for(|running| *running == count).await.unwrap();
+    }
+}
+
+fn known() -> Said {
+    Ok(Introspected { org: "acme".into(), subject: "jane".into(), principal: 1, tier: "free".to_owned() })
+}
+
+fn bench(ttl: Duration, refused_ttl: Duration, open: bool) -> (UpstreamTokens, Arc<Upstream>) {
+    let upstream = Arc::new(Upstream {
+        asked: AtomicUsize::new(0),
+        running: watch::Sender::new(0),
+        open: watch::Sender::new(open),
+        says: std::sync::Mutex::new(known()),
+    });
+    let config = Config { enabled: true, ttl, refused_ttl, ..Config::default() };
+    let tokens = UpstreamTokens::new(&config, Arc::new(Handle(upstream.clone())), Metrics::new());
+    (tokens, upstream)
+}
+
+async fn by(tokens: &UpstreamTokens, text: &str) -> Outcome {
+    tokens.identify(text, true, Deadline::at(Instant::now() + LONG)).await
+}
+
+#[tokio::test]
+async fn who_it_is_is_what_upstream_says() {
+    let (tokens, _) = bench(LONG, LONG, true);
+    let identity = by(&tokens, "token").await.unwrap();
+    assert_eq!((identity.subject.as_str(), identity.org.as_str()), ("jane", "acme"));
+    // SHA-256 of `token`.
+    assert_eq!(identity.credential.as_str(), "upstream-token-3c469e9d6c5875d3");
+    let passed = identity.passed.as_deref().unwrap();
+    assert_eq!(passed.token().authorization(), "Bearer token");
+    assert_eq!((passed.principal(), passed.tier()), (1, "free"));
+    assert!(!format!("{identity:?} {tokens:?}").contains("Bearer"));
+}
+
+#[tokio::test]
+async fn a_hundred_first_calls_are_one_question() {
+    let (tokens, upstream) = bench(LONG, LONG, false);
+    let calls = (0..100).map(|_| by(&tokens, "token"));
+    let ((), outcomes) = tokio::join!(
+        async {
+            upstream.runs(1).await;
+            upstream.open.send_replace(true);
+        },
+        join_all(calls)
+    );
+    assert!(outcomes.iter().all(|outcome| outcome.as_ref().unwrap().subject.as_str() == "jane"));
+    assert!(by(&tokens, "token").await.is_ok());
+    assert_eq!(upstream.asked(), 1);
+}
+
+#[tokio::test]
+async fn who_leaves_takes_the_question_from_nobody_and_with_the_last_it_ends() {
+    let (tokens, upstream) = bench(LONG, LONG, false);
+    let (first, second) = (tokens.clone(), tokens.clone());
+    let first = tokio::spawn(async move { by(&first, "token").await });
+    upstream.runs(1).await;
+    let mut second = Box::pin(by(&second, "token"));
+    assert!(futures_util::poll!(&mut second).is_pending());
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    upstream.open.send_replace(true);
+    assert!(second.await.is_ok());
+    assert_eq!(upstream.asked(), 1);
+
+    upstream.open.send_replace(false);
+    let late = tokens.identify("other", true, Deadline::at(Instant::now() + SHORT)).await;
+    assert_eq!(late, Err(Refused::Late));
+    upstream.runs(0).await;
+    upstream.open.send_replace(true);
+    assert!(by(&tokens, "other").await.is_ok(), "it is asked anew");
+    assert_eq!(upstream.asked(), 3);
+}
+
+#[tokio::test]
+async fn each_answer_counts_for_its_time() {
+    let (tokens, upstream) = bench(SHORT * 4, SHORT, true);
+    let begun = Instant::now();
+    assert!(by(&tokens, "token").await.is_ok());
+    upstream.says(Err(NotIntrospected::Nobodys("revoked")));
+    while by(&tokens, "token").await.is_ok() {
+        assert!(begun.elapsed() < LONG);
+        tokio::task::yield_now().await;
+    }
+    assert!(begun.elapsed() >= SHORT * 4 && upstream.asked() == 2, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_refusal_counts_for_less_time() {
+    let (tokens, upstream) = bench(LONG, SHORT, true);
+    upstream.says(Err(NotIntrospected::Nobodys("not yet")));
+    let begun = Instant::now();
+    assert!(by(&tokens, "token").await.is_err());
+    upstream.says(known());
+    while by(&tokens, "token").await.is_err() {
+        assert!(begun.elapsed() < LONG);
+        tokio::task::yield_now().await;
+    }
+    assert!(begun.elapsed() >= SHORT && upstream.asked() == 2, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_failure_is_told_as_such_and_does_not_count() {
+    let (tokens, upstream) = bench(LONG, LONG / 2, true);
+    upstream.says(Err(NotIntrospected::Unsaid("no answer")));
+    for _ in 0..2 {
+        assert_eq!(by(&tokens, "token").await, Err(Refused::Unavailable("no answer")));
+    }
+    upstream.says(Err(NotIntrospected::Nobodys("no org")));
+    for _ in 0..2 {
+        assert_eq!(by(&tokens, "token").await, Err(Refused::Unauthenticated("no org")));
+    }
+    assert_eq!(upstream.asked(), 3);
+}
+
+#[tokio::test]
+async fn made_up_tokens_are_asked_for_within_bounds_and_known_ones_are_not_touched() {
+    let (tokens, upstream) = bench(LONG, LONG, true);
+    assert!(by(&tokens, "known").await.is_ok());
+    upstream.open.send_replace(false);
+    let waiting: Vec<_> = (0..19)
+        .map(|number| {
+            let tokens = tokens.clone();
+            tokio::spawn(async move { by(&tokens, &format!("made-up-{number}")).await })
+        })
+        .collect();
+    upstream.runs(19).await;
+    // The burst is spent: 20 with the known one.
+    for number in 0..1_000 {
+        let refused = by(&tokens, &format!("more-{number}")).now_or_never();
+        if let Some(refused) = refused {
+            assert_eq!(refused, Err(Refused::Unavailable("too many tokens are looked up")));
+        }
+    }
+    assert!(*upstream.running.borrow() <= 20);
+    assert!(by(&tokens, "known").await.is_ok());
+    upstream.open.send_replace(true);
+    for waiter in waiting {
+        assert!(waiter.await.unwrap().is_ok());
+    }
+    assert!(by(&tokens, "made-up-0").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_token_that_upstream_has_refused_since_is_asked_for_anew() {
+    let (tokens, upstream) = bench(LONG, LONG, true);
+    let identity = by(&tokens, "token").await.unwrap();
+    identity.passed.unwrap().refuse();
+    upstream.says(Err(NotIntrospected::Nobodys("revoked")));
+    assert!(by(&tokens, "token").await.is_err());
+    assert_eq!(upstream.asked(), 2);
+}
+
+#[tokio::test]
+async fn upstream_is_not_asked_for_what_cannot_be_its_token_nor_where_nobody_may_ask() {
+    let (tokens, upstream) = bench(LONG, LONG, true);
+    let long = "x".repeat((8 << 10) + 1);
+    for text in ["", "two words", "t\u{e9}", &long] {
+        assert!(matches!(by(&tokens, text).await, Err(Refused::Unauthenticated(_))));
+    }
+    let deadline = Deadline::at(Instant::now() + LONG);
+    assert!(matches!(tokens.identify("token", false, deadline).await, Err(Refused::Unauthenticated(_))));
+    assert_eq!(upstream.asked(), 0);
+    assert!(by(&tokens, "token").await.is_ok());
+    assert!(tokens.identify("token", false, deadline).await.is_ok(), "it is known");
+}
