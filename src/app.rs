@@ -153,26 +153,27 @@ impl App {
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
         let cors = config.cors.layer(&way.response_metadata);
-        let log_hosts = way.log_hosts.clone();
         let gateway = Gateway::new(Stages {
             tasks: tasks.clone(),
             log: log.clone(),
             limits: Limits::new(rates, MonotonicClock),
             validate: Validate { stricter: config.validation.stricter },
             learn: learn.clone(),
-            log_hosts,
+            parting: way.parting,
+            log_hosts: way.log_hosts,
             metrics: metrics.clone(),
         });
         let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
         let Callers { keys, certificates, key_file, tokens } = callers;
         let issuers = tokens.issuers.clone();
-        let mut identities =
-            Identities::new(keys).with_certificates(certificates).with_issuers(issuers.clone());
-        if config.identity.upstream_tokens.enabled {
+        let own = config.identity.upstream_tokens.enabled.then(|| {
             let introspect = Arc::new(Introspection::new(learn.clone(), orgs.all()));
-            let own = UpstreamTokens::new(&config.identity.upstream_tokens, introspect, metrics.clone());
-            identities = identities.with_upstream_tokens(own);
-        }
+            UpstreamTokens::new(&config.identity.upstream_tokens, introspect, metrics.clone())
+        });
+        let identities = Identities::new(keys)
+            .with_certificates(certificates)
+            .with_issuers(issuers.clone())
+            .with_upstream_tokens(own);
         let wire = Wire {
             log: log.clone(),
             metrics: metrics.clone(),

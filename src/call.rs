@@ -4,7 +4,10 @@ use std::{
     any::Any,
     fmt,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -118,7 +121,8 @@ struct Cells {
     recorder: OnceLock<Recorder>,
     lookup: OnceLock<String>,
     asked_organization: OnceLock<()>,
-    mismatch: OnceLock<Mismatch>,
+    mismatch: Mutex<Option<Mismatch>>,
+    pages: AtomicUsize,
     permitted: OnceLock<()>,
     intended: OnceLock<()>,
     own: OnceLock<()>,
@@ -192,12 +196,14 @@ pub struct Mismatch {
     pub objects: usize,
 }
 
-/// In what an object differs from what it must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// In what an object differs from what it must be; the gravest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MismatchKind {
     /// It belongs to another org.
     Organization,
+    /// It belongs to a project that is not the org's.
+    Project,
     /// It is not the one that was asked for.
     Id,
     /// The org's own credential is another organization's.
@@ -268,6 +274,7 @@ impl MismatchKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Organization => "organization",
+            Self::Project => "project",
             Self::Id => "id",
             Self::Credential => "credential",
         }
@@ -293,7 +300,8 @@ impl Context {
             recorder: OnceLock::new(),
             lookup: OnceLock::new(),
             asked_organization: OnceLock::new(),
-            mismatch: OnceLock::new(),
+            mismatch: Mutex::default(),
+            pages: AtomicUsize::new(0),
             permitted: OnceLock::new(),
             intended: OnceLock::new(),
             own: OnceLock::new(),
@@ -374,13 +382,31 @@ impl Context {
         self.0.asked_organization.get_or_init(|| ());
     }
 
-    /// What in upstream's answer was not the caller's.
+    /// What in upstream's answers was not the caller's.
     pub fn mismatch(&self) -> Option<Mismatch> {
-        self.0.mismatch.get().copied()
+        *self.mismatches()
     }
 
-    pub fn set_mismatch(&self, mismatch: Mismatch) {
-        self.0.mismatch.get_or_init(|| mismatch);
+    /// Of several answers the gravest difference counts, and all of the objects.
+    pub fn add_mismatch(&self, found: Mismatch) {
+        let mut known = self.mismatches();
+        *known = Some(known.map_or(found, |known| Mismatch {
+            kind: known.kind.min(found.kind),
+            objects: known.objects + found.objects,
+        }));
+    }
+
+    fn mismatches(&self) -> MutexGuard<'_, Option<Mismatch>> {
+        self.0.mismatch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Pages of upstream's that were read for one page of the caller's.
+    pub fn pages(&self) -> usize {
+        self.0.pages.load(Ordering::Relaxed)
+    }
+
+    pub fn add_page(&self) {
+        self.0.pages.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the call has passed every check.

@@ -35,6 +35,7 @@ mod certificates;
 mod jwt;
 pub mod keys;
 mod org;
+mod parting;
 #[cfg(test)]
 mod tests;
 mod upstream_tokens;
@@ -42,6 +43,7 @@ mod upstream_tokens;
 pub use jwt::{Fetched, Tokens};
 pub use keys::KeyFile;
 pub use org::{Credential, CredentialFile, Org};
+pub use parting::Pages;
 
 /// Where `serve` listens unless told otherwise: loopback, as there is no certificate by default.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -83,6 +85,12 @@ pub struct Config {
     #[serde(default)]
     pub validation: policy::Config,
     pub audit: audit::Config,
+    /// What parts the orgs from one another upstream.
+    #[serde(default)]
+    pub tenancy: upstream::Mode,
+    /// Page tokens of `tenancy = "strict"`.
+    #[serde(default)]
+    pub pages: Option<Pages>,
     pub upstream: upstream::Config,
     /// The organisations; at least one.
     pub orgs: Vec<Org>,
@@ -141,6 +149,7 @@ pub struct Way {
     pub credential_files: Vec<CredentialFile>,
     /// What upstream calls the orgs, where the config says so.
     pub organizations: Vec<(OrgId, String)>,
+    pub parting: upstream::Parting,
     pub log_hosts: upstream::LogHosts,
     pub response_metadata: AllowList,
 }
@@ -212,7 +221,8 @@ impl Config {
         let certificates = certificates::resolve(&self)?;
         let tls = self.tls.clone().map(Tls::load).transpose();
         let tls = tls.map_err(|error| ConfigError::new(error.key, error))?;
-        let (credentials, credential_files) = org::credentials(&self.orgs, env)?;
+        let (credentials, credential_files) = org::credentials(&self.orgs, self.tenancy, env)?;
+        let parting = parting::resolve(&self, env)?;
         let (keys, key_file) = keys::resolve(&self)?;
         let callers = Callers { keys, certificates, key_file, tokens: jwt::resolve(&self)? };
         upstream_tokens::check(&self)?;
@@ -238,7 +248,15 @@ impl Config {
             tls,
             callers,
             rates,
-            way: Way { base, credentials, credential_files, organizations, log_hosts, response_metadata },
+            way: Way {
+                base,
+                credentials,
+                credential_files,
+                organizations,
+                parting,
+                log_hosts,
+                response_metadata,
+            },
             request_metadata,
         })
     }
@@ -278,12 +296,13 @@ impl ConfigError {
 
     /// What serde says of the value at `path`. What it says of a key in it is said of that key.
     fn at(path: &str, message: &str) -> Self {
-        if path.ends_with(".credential") {
-            // serde shows the value, and a token that was written here by mistake must not reach a log.
-            return Self::new(
-                path,
-                "must be { file = \"PATH\" } or { env = \"NAME\" }, never the token itself",
+        if path.ends_with(".credential") || path == "pages.key" {
+            // serde shows the value, and a secret that was written here by mistake must not reach a log.
+            let what = if path == "pages.key" { "key" } else { "token" };
+            let problem = format_args!(
+                "must be {{ file = \"PATH\" }} or {{ env = \"NAME\" }}, never the {what} itself"
             );
+            return Self::new(path, problem);
         }
         let below = |name: &str| match path {
             "" => name.to_owned(),

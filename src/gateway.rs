@@ -21,7 +21,7 @@ use crate::{
     policy::{Authorize, InScope, Validate},
     stack::stage,
     telemetry::Metrics,
-    upstream::{Learn, LogHosts, LogUrls, Resolve, Tenancy, WhoAmI},
+    upstream::{Learn, LogHosts, LogUrls, Parting, Resolve, Tenancy, Walk, WhoAmI},
 };
 
 mod detach;
@@ -42,6 +42,8 @@ pub struct Stages {
     pub validate: Validate,
     /// The way to upstream, and what is known of the orgs there.
     pub learn: Learn,
+    /// What parts the orgs there.
+    pub parting: Parting,
     pub log_hosts: LogHosts,
     pub metrics: Metrics,
 }
@@ -65,9 +67,9 @@ pub struct Wire {
 impl Gateway {
     /// The call plane: tower over `Call -> Reply`.
     pub fn new(stages: Stages) -> Self {
-        let Stages { tasks, log, limits, validate, learn, log_hosts, metrics } = stages;
+        let Stages { tasks, log, limits, validate, learn, parting, log_hosts, metrics } = stages;
         let (upstream, organizations) = (learn.upstream().clone(), learn.organizations().clone());
-        let tenancy = Tenancy::new(organizations, metrics.clone());
+        let tenancy = Tenancy::new(organizations.clone(), parting, metrics.clone());
         let service = ServiceBuilder::new()
             // First, so that whatever a mutation has begun below is also ended below, caller or no caller.
             .layer(stage(Detach::new(tasks)))
@@ -83,8 +85,9 @@ impl Gateway {
             // Above all that goes upstream for the call: what upstream calls the org, without which no answer is the
             // org's own. Asked once per org; a mutation that could not be judged afterwards is not sent.
             .layer(stage(learn.clone()))
-            // The one read that later checks may need. Below validate, so that its id is a UUID; above authorize,
-            // which judges what it shows. It holds the object's lock until the write below has ended.
+            // Whose is what the call names, and the one read that later checks may need. Below validate, so that its id
+            // is a UUID; above authorize, which judges what it shows. It holds the object's lock until the write below
+            // has ended.
             .layer(stage(Resolve::new(upstream.clone(), tenancy.clone(), metrics.clone())))
             // Judges the effective request, and alone makes a Permitted<Call>.
             .layer(stage(Authorize))
@@ -95,6 +98,9 @@ impl Gateway {
             // Answers in place of upstream who the caller is, or asks it once what it calls the org. Down here, so that
             // it is as any other read to everything above.
             .layer(stage(WhoAmI::new(learn)))
+            // Narrows a list to what is the caller's, and reads as many of upstream's pages as it takes to show some of
+            // it. Down here, as each of them is an exchange of its own, judged by itself.
+            .layer(stage(Walk::new(upstream.clone(), tenancy.clone())))
             // Just above the wire: whatever the answer is, nobody above sees another org's.
             .layer(stage(tenancy))
             // Takes only what was permitted.

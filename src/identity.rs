@@ -93,10 +93,10 @@ impl Identities {
         Self { issuers, ..self }
     }
 
-    /// Also by tokens of upstream's own.
+    /// Also by tokens of upstream's own, if that is enabled.
     #[must_use]
-    pub fn with_upstream_tokens(self, tokens: UpstreamTokens) -> Self {
-        Self { upstream_tokens: Some(tokens), ..self }
+    pub fn with_upstream_tokens(self, upstream_tokens: Option<UpstreamTokens>) -> Self {
+        Self { upstream_tokens, ..self }
     }
 
     /// Puts other keys in the place of all that are known: the next request is held against them, on any connection.

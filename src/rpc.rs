@@ -13,7 +13,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{Facts, Filter, Object, Request, Response, Seen, Sizes, Timeout};
+pub use facts::{Facts, Filter, Object, Part, Request, Response, Seen, Sizes, Timeout, Turn};
 pub use schema::{EnumSchema, Field, Form, Kind, MessageSchema, Schema};
 
 /// What is known of one RPC.
@@ -40,7 +40,9 @@ pub struct MethodSpec {
     decode: Decode<(Bytes, Facts)>,
     view: Decode<Seen>,
     recode: Decode<Bytes>,
+    part: fn(&[u8], Part) -> Result<Bytes, DecodeError>,
     retain: fn(&[u8], &[bool]) -> Result<Bytes, DecodeError>,
+    lead: fn(&[u8], Option<&str>) -> Result<Bytes, DecodeError>,
 }
 
 /// A method's names, as [`MethodSpec`] has them.
@@ -120,7 +122,9 @@ impl MethodSpec {
             decode: decode::<Q>,
             view: view::<R>,
             recode: recode::<R>,
+            part: part::<Q>,
             retain: retain::<R>,
+            lead: lead::<R>,
         }
     }
 
@@ -166,10 +170,36 @@ impl MethodSpec {
         (self.retain)(wire, keep)
     }
 
+    /// A request for a part of the list that it asks for. Of a method that lists nothing it stays as it is.
+    ///
+    /// # Errors
+    /// The bytes are not the method's request message.
+    pub fn part(&self, wire: &[u8], part: Part) -> Result<Bytes, DecodeError> {
+        (self.part)(wire, part)
+    }
+
+    /// A page of a list with another token for the next one; with none it is the last.
+    ///
+    /// # Errors
+    /// The bytes are not the method's response message.
+    pub fn lead(&self, wire: &[u8], token: Option<&str>) -> Result<Bytes, DecodeError> {
+        (self.lead)(wire, token)
+    }
+
     /// The list of objects in a reply, where it has one.
     pub fn listed(&self) -> Option<&'static Field> {
         let is_list = |field: &&Field| field.repeated && matches!(field.kind, Kind::Message(_));
         self.output()?.fields.iter().find(is_list)
+    }
+
+    /// Where a reply says how its list goes on: `pagination`, and in it `next_token`.
+    pub fn paged(&self) -> Option<(&'static Field, &'static Field)> {
+        let find = |message: &'static MessageSchema, name: &str| {
+            message.fields.iter().find(|field| field.name == name)
+        };
+        let page = find(self.output()?, "pagination")?;
+        let Kind::Message(index) = page.kind else { return None };
+        Some((page, find((self.schema)().message_at(index), "next_token")?))
     }
 
     /// The schema of the request message. `None` only if a row names a message that its descriptors lack.
@@ -194,6 +224,18 @@ fn view<R: Response>(wire: &[u8]) -> Result<Seen, DecodeError> {
 
 fn recode<R: Response>(wire: &[u8]) -> Result<Bytes, DecodeError> {
     Ok(R::decode(wire)?.encode_to_vec().into())
+}
+
+fn part<Q: Request>(wire: &[u8], part: Part) -> Result<Bytes, DecodeError> {
+    let mut request = Q::decode(wire)?;
+    request.narrow(part);
+    Ok(request.encode_to_vec().into())
+}
+
+fn lead<R: Response>(wire: &[u8], token: Option<&str>) -> Result<Bytes, DecodeError> {
+    let mut reply = R::decode(wire)?;
+    reply.lead(token);
+    Ok(reply.encode_to_vec().into())
 }
 
 fn retain<R: Response>(wire: &[u8], keep: &[bool]) -> Result<Bytes, DecodeError> {
@@ -241,12 +283,15 @@ methods! {
     GET_PREBUILD = GetPrebuild, Read, GetPrebuildRequest -> GetPrebuildResponse,
         .requires(&[Required::Prebuild]);
     CANCEL_PREBUILD = CancelPrebuild, Mutate, CancelPrebuildRequest -> CancelPrebuildResponse,
-        .requires(&[Required::Prebuild]);
+        .requires(&[Required::Prebuild]),
+        .resolved_by(&GET_PREBUILD, facts::get_prebuild);
     DELETE_PREBUILD = DeletePrebuild, Mutate, DeletePrebuildRequest -> DeletePrebuildResponse,
-        .requires(&[Required::Prebuild]);
+        .requires(&[Required::Prebuild]),
+        .resolved_by(&GET_PREBUILD, facts::get_prebuild);
     CREATE_PREBUILD_LOGS_TOKEN = CreatePrebuildLogsToken, Secret,
         CreatePrebuildLogsTokenRequest -> CreatePrebuildLogsTokenResponse,
-        .requires(&[Required::Prebuild]);
+        .requires(&[Required::Prebuild]),
+        .resolved_by(&GET_PREBUILD, facts::get_prebuild);
     CREATE_WARM_POOL = CreateWarmPool, Mutate, CreateWarmPoolRequest -> CreateWarmPoolResponse,
         .requires(&[Required::Project, Required::Class]);
     GET_WARM_POOL = GetWarmPool, Read, GetWarmPoolRequest -> GetWarmPoolResponse,
@@ -256,7 +301,8 @@ methods! {
         .requires(&[Required::Pool]),
         .resolved_by(&GET_WARM_POOL, facts::get_warm_pool);
     DELETE_WARM_POOL = DeleteWarmPool, Mutate, DeleteWarmPoolRequest -> DeleteWarmPoolResponse,
-        .requires(&[Required::Pool]);
+        .requires(&[Required::Pool]),
+        .resolved_by(&GET_WARM_POOL, facts::get_warm_pool);
 }
 
 methods! {

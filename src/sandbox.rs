@@ -22,6 +22,7 @@ use std::{
 };
 
 use secrecy::ExposeSecret;
+use serde_json::Value;
 use uuid::Uuid;
 
 mod calls;
@@ -80,7 +81,11 @@ struct Inner {
     pages: Pages,
     journal: Mutex<Journal>,
     address: Arc<OnceLock<SocketAddr>>,
+    witness: OnceLock<Witness>,
 }
+
+/// Sees each request that was carried out, and its answer before it leaves: it may change that.
+type Witness = Box<dyn Fn(&Seen, &mut Value) + Send + Sync>;
 
 /// An organization.
 struct Tenant(Mutex<World>);
@@ -120,7 +125,14 @@ impl Sandbox {
             pages: Pages::new(),
             journal: Mutex::default(),
             address,
+            witness: OnceLock::new(),
         }))
+    }
+
+    /// Lets `witness` see each request that is carried out, and its answer before it leaves: what it makes of that is
+    /// what the client gets. For an upstream that lies. There is one at most, the first.
+    pub fn witness(&self, witness: impl Fn(&Seen, &mut Value) + Send + Sync + 'static) {
+        self.0.witness.get_or_init(|| Box::new(witness));
     }
 
     /// One more token of an organization: of its service account, or of a user with this id. False if there is no such

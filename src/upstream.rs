@@ -18,9 +18,12 @@ mod introspect;
 mod learn;
 mod log_url;
 mod organizations;
+mod owned;
+mod parting;
 mod renew;
 mod resolve;
 mod tenancy;
+mod walk;
 mod who_am_i;
 
 pub use client::{Base, BaseError, Client, ClientError};
@@ -30,9 +33,11 @@ pub use introspect::Introspection;
 pub use learn::Learn;
 pub use log_url::{LogHosts, LogUrls, NotAHost};
 pub use organizations::{Organizations, Trouble};
+pub use parting::{Holding, Mode, Parting};
 pub use renew::NotRenewed;
 pub use resolve::Resolve;
 pub use tenancy::{Tenancy, same};
+pub use walk::{PageKey, Walk, WeakKey};
 pub use who_am_i::WhoAmI;
 
 /// A connection that takes longer is not going to be there in time.

@@ -90,9 +90,9 @@ fn metrics(server: &Server, tls: Option<&Tls>) -> Metrics {
 
 /// The way to upstream, and what is known of the orgs there.
 fn learn(config: &upstream::Config, way: Way, metrics: Metrics) -> Result<Learn, ClientError> {
-    let Way { base, credentials, organizations, response_metadata, .. } = way;
+    let Way { base, credentials, organizations, parting, response_metadata, .. } = way;
     let client = Client::new(config, base, credentials)?;
     let upstream = Upstream::new(client, response_metadata, config.mutation_timeout, metrics);
-    // Nothing but their organizations parts the orgs.
-    Ok(Learn::new(upstream, Organizations::new(organizations).sharing(false)))
+    let organizations = Organizations::new(organizations).sharing(parting.is_strict());
+    Ok(Learn::new(upstream, organizations))
 }

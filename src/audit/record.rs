@@ -108,6 +108,9 @@ pub struct End {
     /// The answer shows a pool whose `min_size` is above its `max_size`.
     #[serde(skip_serializing_if = "is_false")]
     pub bounds_crossed: bool,
+    /// Pages of upstream's that were read for this answer, where it is not just the one that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages: Option<usize>,
     /// Upstream's answer, to the call or to its look-up, had in it what is not the caller's; it was withheld.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mismatch: Option<Mismatch>,
@@ -196,6 +199,7 @@ impl End {
             objects: objects.iter().take(MAX_OBJECTS).map(|object| uuid(&object.id)).collect(),
             drift: reply.drift.clone(),
             bounds_crossed: objects.iter().any(Object::bounds_crossed),
+            pages: pages(context),
             mismatch: context.mismatch(),
         }
     }
@@ -215,9 +219,14 @@ impl End {
             objects: Vec::new(),
             drift: Vec::new(),
             bounds_crossed: false,
+            pages: pages(context),
             mismatch: context.mismatch(),
         }
     }
+}
+
+fn pages(context: &Context) -> Option<usize> {
+    Some(context.pages()).filter(|pages| *pages > 1)
 }
 
 fn latency(context: &Context) -> u64 {

@@ -6,7 +6,9 @@ use http::HeaderMap;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 
-use super::{Call, Context, Deadline, Identity, Line, Recorder, Reply, RequestId, Scopes};
+use super::{
+    Call, Context, Deadline, Identity, Line, Mismatch, MismatchKind, Recorder, Reply, RequestId, Scopes,
+};
 use crate::rpc::{MethodSpec, Seen};
 
 /// A call of acme's with a minute left.
@@ -66,6 +68,18 @@ fn a_cell_keeps_what_it_was_given_first() {
     context.set_trace_id("a".to_owned());
     context.set_trace_id("b".to_owned());
     assert_eq!(context.trace_id(), Some("a"));
+}
+
+#[test]
+fn mismatches_add_up_to_the_gravest() {
+    let context = Context::new(RequestId::new(), Instant::now(), None);
+    assert_eq!(context.mismatch(), None);
+    for (kind, objects) in
+        [(MismatchKind::Project, 2), (MismatchKind::Organization, 1), (MismatchKind::Id, 1)]
+    {
+        context.add_mismatch(Mismatch { kind, objects });
+    }
+    assert_eq!(context.mismatch(), Some(Mismatch { kind: MismatchKind::Organization, objects: 4 }));
 }
 
 #[test]

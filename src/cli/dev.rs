@@ -118,6 +118,8 @@ fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) 
         id: demo.org.name.as_str().into(),
         credential: Credential::Env(demo.variable()),
         upstream_organization_id: None,
+        projects: Vec::new(),
+        environment_classes: Vec::new(),
         requests: None,
     });
     Config {
@@ -135,6 +137,8 @@ fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) 
         limits: limit::Config::default(),
         validation: policy::Config::default(),
         audit: audit::Config { directory },
+        tenancy: upstream::Mode::default(),
+        pages: None,
         upstream: upstream::Config {
             // Failures on demand are for the sandbox alone.
             request_metadata: vec![FAULT_HEADER.to_owned()],

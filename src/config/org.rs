@@ -10,8 +10,11 @@ use crate::{
     call::{NotAToken, OrgId, Token},
     file::{self, Access},
     limit::Rate,
-    upstream::Credentials,
+    upstream::{Credentials, Mode, same},
 };
+
+/// Two orgs would see each other's objects.
+const SHARED: &str = "which orgs share only with tenancy = \"strict\"";
 
 /// One entry of `[[orgs]]`
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -25,6 +28,12 @@ pub struct Org {
     /// upstream is asked, at start or when a call first needs it.
     #[serde(default)]
     pub upstream_organization_id: Option<String>,
+    /// Of `tenancy = "strict"`, one or more: the ids of the projects that are this org's, and no other's.
+    #[serde(default)]
+    pub projects: Vec<String>,
+    /// Of `tenancy = "strict"`: the ids of the environment classes that creations of this org may name.
+    #[serde(default)]
+    pub environment_classes: Vec<String>,
     /// A rate of its own in place of `limits.requests`.
     #[serde(default)]
     pub requests: Option<Rate>,
@@ -56,20 +65,20 @@ pub struct CredentialFile {
 pub(super) type Held = (Credentials, Vec<CredentialFile>);
 
 /// Reads every org's credential.
-pub(super) fn credentials(orgs: &[Org], env: Env<'_>) -> Result<Held, ConfigError> {
+pub(super) fn credentials(orgs: &[Org], mode: Mode, env: Env<'_>) -> Result<Held, ConfigError> {
     if orgs.is_empty() {
         return Err(ConfigError::new("orgs", "must name at least one organisation"));
     }
     let (mut credentials, mut files) = (Vec::with_capacity(orgs.len()), Vec::new());
     for (index, org) in orgs.iter().enumerate() {
-        check(index, org, &orgs[..index])?;
+        check(index, org, &orgs[..index], mode)?;
         let key = format!("orgs[{index}].credential");
         let token = match &org.credential {
             Credential::File(path) => {
                 let first = read(&key, path)?;
                 files.push(CredentialFile {
                     org: org.id.clone(),
-                    key,
+                    key: key.clone(),
                     first: first.clone(),
                     path: path.clone(),
                 });
@@ -81,13 +90,17 @@ pub(super) fn credentials(orgs: &[Org], env: Env<'_>) -> Result<Held, ConfigErro
                 token(&text).map_err(|error| ConfigError::new(&key, error))?
             }
         };
+        let sharing = credentials.iter().find(|(_, other)| *other == token && mode == Mode::Organization);
+        if let Some((other, _)) = sharing {
+            return Err(ConfigError::new(key, format_args!("is the one of `{other}`, {SHARED}")));
+        }
         credentials.push((org.id.clone(), token));
     }
     Ok((Credentials::new(credentials), files))
 }
 
 /// Everything of an org but its credential.
-fn check(index: usize, org: &Org, earlier: &[Org]) -> Result<(), ConfigError> {
+fn check(index: usize, org: &Org, earlier: &[Org], mode: Mode) -> Result<(), ConfigError> {
     let key = |name: &str| format!("orgs[{index}].{name}");
     if !bounds::is_id(org.id.as_str()) {
         return Err(ConfigError::new(key("id"), bounds::ID));
@@ -98,7 +111,19 @@ fn check(index: usize, org: &Org, earlier: &[Org]) -> Result<(), ConfigError> {
     if org.upstream_organization_id.as_deref().is_some_and(|id| !bounds::is_id(id)) {
         return Err(ConfigError::new(key("upstream_organization_id"), bounds::ID));
     }
+    if let Some(Org { id, .. }) =
+        earlier.iter().find(|other| mode == Mode::Organization && are_one(other, org))
+    {
+        let problem = format_args!("is the one of `{id}`, {SHARED}");
+        return Err(ConfigError::new(key("upstream_organization_id"), problem));
+    }
     org.requests.map_or(Ok(()), |rate| bounds::check_rate(&key("requests"), rate))
+}
+
+/// Whether the config says that both are one organization upstream.
+fn are_one(one: &Org, other: &Org) -> bool {
+    let ids = one.upstream_organization_id.as_deref().zip(other.upstream_organization_id.as_deref());
+    ids.is_some_and(|(one, other)| same(one, other))
 }
 
 /// The token is never shown, whatever is wrong with it.

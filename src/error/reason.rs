@@ -105,6 +105,9 @@ reasons! {
     /// A bound that only the official schema has is broken, and `validation.stricter` is `enforce`.
     StricterBound = "STRICTER_BOUND", InvalidArgument, Caller, Never, No,
         "request breaks a stricter bound";
+    /// The page token is not one that this list has given to this caller.
+    PageToken = "PAGE_TOKEN", InvalidArgument, Caller, Never, No,
+        "not a page token of this list";
     /// The org's request rate is used up.
     RateLimited = "RATE_LIMITED", ResourceExhausted, Gateway, Unsaid, No,
         "request rate limit exceeded";
@@ -129,12 +132,15 @@ reasons! {
     /// Nobody could say what upstream calls the caller's org, so its answers could not be judged.
     OrganizationUnknown = "ORGANIZATION_UNKNOWN", Unavailable, Gateway, Now, No,
         "upstream does not say which organization this is; the call was not forwarded";
-    /// The object that the call is about is not there, or another org's: one answer for both (promise P7).
+    /// The object that the call is about, or a project or class that it names, is not there, or another org's: one answer for both (promise P7).
     NotFound = "NOT_FOUND", NotFound, Gateway, Never, Yes,
-        "no such prebuild or warm pool";
+        "no such prebuild, warm pool, project or environment class";
     /// The answer is about another object than the call, or about another org's.
     UpstreamTenancy = "UPSTREAM_TENANCY", Internal, Gateway, Never, Yes,
         "upstream answered with what is not the caller's";
+    /// Page after page of a list shows nothing of the caller's.
+    ListTooSparse = "LIST_TOO_SPARSE", Unavailable, Gateway, Never, Yes,
+        "upstream shows nothing of the caller's on ten pages in a row; name fewer projects in the filter";
     /// A mutation left, and no usable answer came back.
     UpstreamOutcomeUnknown = "UPSTREAM_OUTCOME_UNKNOWN", Unknown, Gateway, Never, Maybe,
         "upstream gave no usable answer; the outcome is unknown";

@@ -107,6 +107,35 @@ pub struct Object {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     pub objects: Vec<Object>,
+    /// `pagination.next_token`; none at the end of a list.
+    pub next: Option<String>,
+}
+
+/// Of a list, what is to be asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// In place of `filter.project_ids`; none leaves the filter as it is.
+    pub projects: Option<Vec<String>>,
+    pub page: Turn,
+}
+
+/// Which page of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// The first one.
+    #[default]
+    First,
+    /// The one that a token of upstream's leads to.
+    To(String),
+    /// Any: neither token nor size is said.
+    Any,
+}
+
+impl Facts {
+    /// The id of the one object that a call is about.
+    pub fn object(&self) -> Option<&str> {
+        self.prebuild.as_deref().or(self.pool.as_deref())
+    }
 }
 
 impl Sizes {
@@ -141,6 +170,9 @@ impl Object {
 /// A request message that can state its facts.
 pub trait Request: Message + Default {
     fn facts(&self) -> Facts;
+
+    /// Asks for a part of the list only.
+    fn narrow(&mut self, _part: Part) {}
 }
 
 /// A response message that can show its objects.
@@ -151,6 +183,9 @@ pub trait Response: Message + Default {
 
     /// Drops the objects of a list that `keep` does not name, by position.
     fn retain(&mut self, _keep: &[bool]) {}
+
+    /// Says how a list goes on, in place of what it says of that.
+    fn lead(&mut self, _token: Option<&str>) {}
 }
 
 /// A string without presence: empty is absent.
@@ -164,6 +199,15 @@ fn page(pagination: Option<&pb::PaginationRequest>) -> Facts {
         page_size: pagination.map(|page| page.page_size).filter(|size| *size != 0),
         page_token: pagination.and_then(|page| present(&page.token)),
         ..Facts::default()
+    }
+}
+
+/// Puts the page into a request.
+fn turn(pagination: &mut Option<pb::PaginationRequest>, page: Turn) {
+    match page {
+        Turn::First => pagination.iter_mut().for_each(|page| page.token.clear()),
+        Turn::To(token) => pagination.get_or_insert_default().token = token,
+        Turn::Any => *pagination = None,
     }
 }
 
@@ -194,6 +238,13 @@ impl Request for pb::ListPrebuildsRequest {
             ..Filter::default()
         });
         Facts { filter: filter.unwrap_or_default(), ..page(self.pagination.as_ref()) }
+    }
+
+    fn narrow(&mut self, part: Part) {
+        if let Some(projects) = part.projects {
+            self.filter.get_or_insert_default().project_ids = projects;
+        }
+        turn(&mut self.pagination, part.page);
     }
 }
 
@@ -245,6 +296,13 @@ impl Request for pb::ListWarmPoolsRequest {
         });
         Facts { filter: filter.unwrap_or_default(), ..page(self.pagination.as_ref()) }
     }
+
+    fn narrow(&mut self, part: Part) {
+        if let Some(projects) = part.projects {
+            self.filter.get_or_insert_default().project_ids = projects;
+        }
+        turn(&mut self.pagination, part.page);
+    }
 }
 
 impl Request for pb::UpdateWarmPoolRequest {
@@ -269,6 +327,12 @@ macro_rules! by_pool_id {
 }
 
 by_pool_id!(GetWarmPoolRequest, DeleteWarmPoolRequest);
+
+/// The look-up of a prebuild by the id that a call names.
+pub(super) fn get_prebuild(facts: &Facts) -> Bytes {
+    let prebuild_id = facts.prebuild.clone().unwrap_or_default();
+    pb::GetPrebuildRequest { prebuild_id }.encode_to_vec().into()
+}
 
 /// The look-up of a warm pool by the id that a call names.
 pub(super) fn get_warm_pool(facts: &Facts) -> Bytes {
@@ -307,29 +371,49 @@ impl From<pb::WarmPool> for Object {
 }
 
 macro_rules! shows {
-    ($($response:ident.$field:ident $(, $retain:ident)?;)*) => {$(
+    ($($response:ident.$field:ident;)*) => {$(
         impl Response for pb::$response {
             fn seen(self) -> Seen {
-                Seen { objects: self.$field.into_iter().map(Object::from).collect() }
+                Seen { objects: self.$field.into_iter().map(Object::from).collect(), next: None }
+            }
+        }
+    )*};
+}
+
+macro_rules! lists {
+    ($($response:ident.$field:ident;)*) => {$(
+        impl Response for pb::$response {
+            fn seen(self) -> Seen {
+                Seen {
+                    objects: self.$field.into_iter().map(Object::from).collect(),
+                    next: self.pagination.and_then(|page| present(&page.next_token)),
+                }
             }
 
-            $(fn $retain(&mut self, keep: &[bool]) {
+            fn retain(&mut self, keep: &[bool]) {
                 let mut keep = keep.iter().copied();
                 self.$field.retain(|_| keep.next().unwrap_or_default());
-            })?
+            }
+
+            fn lead(&mut self, token: Option<&str>) {
+                self.pagination = token.map(|token| pb::PaginationResponse { next_token: token.to_owned() });
+            }
         }
     )*};
 }
 
 shows!(
     CreatePrebuildResponse.prebuild;
-    ListPrebuildsResponse.prebuilds, retain;
     GetPrebuildResponse.prebuild;
     CancelPrebuildResponse.prebuild;
     CreateWarmPoolResponse.warm_pool;
     GetWarmPoolResponse.warm_pool;
-    ListWarmPoolsResponse.warm_pools, retain;
     UpdateWarmPoolResponse.warm_pool;
+);
+
+lists!(
+    ListPrebuildsResponse.prebuilds;
+    ListWarmPoolsResponse.warm_pools;
 );
 
 impl Response for pb::DeletePrebuildResponse {}

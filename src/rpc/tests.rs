@@ -4,7 +4,8 @@ use prost::Message;
 use prost_types::{FileDescriptorSet, MethodDescriptorProto, method_options::IdempotencyLevel};
 
 use super::{
-    Class, IDENTITY_METHODS, IDENTITY_SERVICE, MethodSpec, PREBUILD_METHODS, PREBUILD_SERVICE, methods,
+    Class, Facts, IDENTITY_METHODS, IDENTITY_SERVICE, MethodSpec, PREBUILD_METHODS, PREBUILD_SERVICE, Part,
+    Required, Turn, methods,
 };
 
 /// The methods of a service as the proto has them.
@@ -51,4 +52,42 @@ fn all_methods_are_those_of_both_tables() {
 fn only_the_logs_token_is_a_secret() {
     let secrets: Vec<_> = methods().filter(|row| row.class == Class::Secret).map(|row| row.name).collect();
     assert_eq!(secrets, ["CreatePrebuildLogsToken"]);
+}
+
+/// Whatever changes or hands out one object can be looked up first, by a read that shows it.
+#[test]
+fn what_is_about_one_object_has_a_look_up() {
+    for row in PREBUILD_METHODS.iter().filter(|row| row.class != Class::Read) {
+        let facts = Facts { prebuild: Some("a".to_owned()), pool: Some("b".to_owned()), ..Facts::default() };
+        let is_about_one =
+            row.requires.iter().any(|fact| matches!(fact, Required::Prebuild | Required::Pool));
+        assert_eq!(row.lookup.is_some(), is_about_one, "{}", row.name);
+        let Some(lookup) = row.lookup else { continue };
+        let (_, asked) = lookup.method.decode(&(lookup.request)(&facts)).unwrap();
+        let expected = if row.requires.contains(&Required::Prebuild) { "a" } else { "b" };
+        assert_eq!((lookup.method.class, asked.object()), (Class::Read, Some(expected)), "{}", row.name);
+    }
+}
+
+#[test]
+fn a_list_can_be_narrowed_and_led_on_and_nothing_else_can() {
+    let lists: Vec<_> = methods().filter(|row| row.paged().is_some()).map(|row| row.name).collect();
+    assert_eq!(lists, ["ListPrebuilds", "ListWarmPools"]);
+    for row in methods() {
+        let is_list = row.paged().is_some();
+        assert_eq!(row.listed().is_some(), is_list, "{}", row.name);
+        let part = Part { projects: Some(vec!["p".to_owned()]), page: Turn::To("t".to_owned()) };
+        let narrowed = row.part(&[], part.clone()).unwrap();
+        let (_, facts) = row.decode(&narrowed).unwrap();
+        let expected = is_list.then(|| (part.projects.clone().unwrap(), Some("t".to_owned())));
+        assert_eq!((facts.filter.projects, facts.page_token), expected.unwrap_or_default(), "{}", row.name);
+        for page in [Turn::First, Turn::Any] {
+            let again = row.part(&narrowed, Part { projects: None, page }).unwrap();
+            let (_, facts) = row.decode(&again).unwrap();
+            assert_eq!((facts.filter.projects.len(), facts.page_token), (usize::from(is_list), None));
+        }
+        let led = row.lead(&[], Some("n")).unwrap();
+        assert_eq!(row.view(&led).unwrap().next, is_list.then(|| "n".to_owned()), "{}", row.name);
+        assert_eq!(row.view(&row.lead(&led, None).unwrap()).unwrap().next, None);
+    }
 }

@@ -40,20 +40,24 @@ impl Sandbox {
     ) -> Result<Reply, Reset> {
         let (head, body) = request.into_parts();
         let body = read_body(body).await;
-        self.journal().record(Seen {
+        let seen = Seen {
             method: head.method.clone(),
             version: head.version,
             path: head.uri.path().to_owned(),
             query: head.uri.query().unwrap_or_default().to_owned(),
             headers: head.headers.clone(),
             body: body.clone().unwrap_or_default(),
-        });
+        };
+        self.journal().record(seen.clone());
         let fault = match Fault::parse(&head.headers) {
             Ok(fault) => fault,
             Err(refusal) => return Ok(Reply::from_refusal(&refusal)),
         };
         wait(fault.delay, &line).await?;
-        let outcome = if fault.executes() { self.execute(&head, body) } else { Outcome::Untouched };
+        let mut outcome = if fault.executes() { self.execute(&head, body) } else { Outcome::Untouched };
+        if let (Outcome::Done(answer), Some(witness)) = (&mut outcome, self.0.witness.get()) {
+            witness(&seen, answer);
+        }
         wait(fault.delay_after, &line).await?;
         if fault.reset || fault.reset_after {
             return Err(Reset);

@@ -28,7 +28,7 @@ use crate::{
     },
     error::{Code, Error, Reason, Sent},
     policy::Permitted,
-    rpc::{Class, Facts, MethodSpec},
+    rpc::{Class, MethodSpec},
     telemetry::{self, Metrics, metrics::UpstreamFault},
 };
 
@@ -89,7 +89,7 @@ impl Upstream {
             method: call.method,
             by: By::of(&call.identity),
             request: call.request,
-            query: page_query(&call.facts),
+            query: String::new(),
             metadata: call.metadata,
             gate: Gate::new(call.deadline, call.gone),
             patience,
@@ -150,12 +150,12 @@ impl Upstream {
 
 /// The page in the URL, where the SDKs of the first generation put it. The body says the same, so that a token which is
 /// too long for a URL stays there alone.
-fn page_query(facts: &Facts) -> String {
+pub(super) fn page_query(token: Option<&str>, size: Option<i32>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    if let Some(token) = facts.page_token.as_ref().filter(|token| token.len() <= MAX_URL_TOKEN) {
+    if let Some(token) = token.filter(|token| token.len() <= MAX_URL_TOKEN) {
         query.append_pair("token", token);
     }
-    if let Some(size) = facts.page_size {
+    if let Some(size) = size {
         query.append_pair("pageSize", &size.to_string());
     }
     query.finish()

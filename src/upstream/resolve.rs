@@ -1,5 +1,5 @@
-//! Looks up the object that an id-addressed call is about, where a check needs it, and lets no other change of that
-//! object in between.
+//! Whose is what a call names: foreign is absent, before any rule is looked at. Looks up the object that an
+//! id-addressed call is about, where a check needs it, and lets no other change of that object in between.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use super::{
     client::gate::Gate,
     credentials::By,
     forward::{Outgoing, Upstream},
-    tenancy::{Question, Tenancy},
+    tenancy::Tenancy,
 };
 use crate::{
     call::{Call, Reply},
@@ -42,8 +42,8 @@ struct Locks(Arc<Mutex<Entries>>);
 
 type Entries = HashMap<Key, Arc<tokio::sync::Mutex<()>>>;
 
-/// By upstream's organization, too: an id that one org made up must not wait for, nor hold up, what another org does
-/// with its object. Those that share an organization share its objects; which token they come with tells nothing.
+/// By whose it is, too: an id that one org made up must not wait for, nor hold up, what another org does with its
+/// object. Which token they come with tells nothing.
 type Key = (String, String);
 
 /// Held while an object is read, checked and written.
@@ -74,13 +74,50 @@ impl Resolve {
                 patience: call.deadline.remaining().unwrap_or_default(),
             })
             .await;
-        let object = self.tenancy.judged(&Question::of(call, lookup.method), result).and_then(|reply| {
-            // Without the object there is nothing to check against, and nothing goes unchecked.
-            let absent = || Error::refuse(Reason::UpstreamInvalidResponse);
-            reply.seen.objects.into_iter().next().ok_or_else(absent)
-        });
+        let object =
+            self.tenancy.judged(&self.tenancy.question(call, lookup.method), result).and_then(|reply| {
+                // Without the object there is nothing to check against, and nothing goes unchecked.
+                let absent = || Error::refuse(Reason::UpstreamInvalidResponse);
+                reply.seen.objects.into_iter().next().ok_or_else(absent)
+            });
         // The call itself was not forwarded, whatever became of the look-up.
         object.map_err(|error| error.with_sent(Sent::No))
+    }
+}
+
+impl Resolve {
+    /// Whoever waits gives up with its caller: behind an upstream that hangs, waiters would take every place.
+    async fn hold(&self, call: &Call, id: String) -> Result<Held, Error> {
+        let org = &call.identity.org;
+        let whose = match self.tenancy.parting().holding(org) {
+            // No object is two orgs'.
+            Some(_) => org.to_string(),
+            None => self.tenancy.organization_of(org),
+        };
+        tokio::select! {
+            held = self.locks.hold((whose, id)) => Ok(held),
+            () = sleep_until(call.deadline.instant().into()) => Err(Error::refuse(Reason::DeadlineExceeded)),
+            () = call.gone.cancelled() => Err(Error::refuse(Reason::CallerGone)),
+        }
+    }
+
+    /// The object, where a rule or its org has to be known. Its sizes are in it only where they count: a change of all
+    /// of them is none against what they were.
+    async fn resource(&self, call: &Call, lookup: Lookup, id: String) -> Result<Option<Object>, Error> {
+        let needs_bounds = needs_present_bounds(call.facts.sizes);
+        let org = &call.identity.org;
+        if !needs_bounds {
+            if self.tenancy.parting().holding(org).is_none() {
+                return Ok(None);
+            }
+            if let Some(object) = self.tenancy.known(org, lookup.method, &id) {
+                return Ok(Some(object));
+            }
+        }
+        call.context.set_lookup(id);
+        let object = self.look_up(call, lookup).await?;
+        let sizes = if needs_bounds { object.sizes } else { Sizes::default() };
+        Ok(Some(Object { sizes, ..object }))
     }
 }
 
@@ -89,24 +126,17 @@ impl Stage<Call> for Resolve {
     type Response = Reply;
 
     async fn call<S: Next<Call, Reply>>(&self, mut call: Call, next: S) -> Result<Reply, Error> {
-        // A UUID in other letters is the same object.
-        let id = call.facts.pool.as_deref().map(str::to_ascii_lowercase);
+        self.tenancy.parting().admit(&call)?;
+        let id = call.facts.object().map(str::to_ascii_lowercase);
         let (Some(lookup), Some(id)) = (call.method.lookup, id) else {
             return next.run(call).await;
         };
-        let key = (self.tenancy.organization_of(&call.identity.org), id.clone());
-        // Whoever waits gives up with its caller: behind an upstream that hangs, waiters would take every place.
-        let held = tokio::select! {
-            held = self.locks.hold(key) => held,
-            () = sleep_until(call.deadline.instant().into()) => {
-                return Err(Error::refuse(Reason::DeadlineExceeded));
-            }
-            () = call.gone.cancelled() => return Err(Error::refuse(Reason::CallerGone)),
+        // Only sizes depend on what else the object is.
+        let held = match call.facts.sizes.is_empty() {
+            true => None,
+            false => Some(self.hold(&call, id.clone()).await?),
         };
-        if needs_present_bounds(call.facts.sizes) {
-            call.context.set_lookup(id.clone());
-            call.facts.resource = Some(self.look_up(&call, lookup).await?);
-        }
+        call.facts.resource = self.resource(&call, lookup, id).await?;
         let result = next.run(call).await;
         drop(held);
         if result.as_ref().is_ok_and(|reply| reply.seen.objects.iter().any(Object::bounds_crossed)) {

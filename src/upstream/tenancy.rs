@@ -1,16 +1,21 @@
 //! The answer belongs to the caller's org, or is not shown (promise P7).
 //!
 //! Upstream is asked with the org's own credential and so should show nothing else. Where it does, by a fault of its own
-//! or of something in between, the caller learns nothing of it: another org's object looks absent.
+//! or of something in between, the caller learns nothing of it: another org's object looks absent. Where several orgs
+//! share that credential, upstream shows each of them the others' objects in all honesty, and projects decide.
 
 use uuid::Uuid;
 
-use super::organizations::Organizations;
+use super::{
+    organizations::Organizations,
+    owned::Owned,
+    parting::{Holding, Parting},
+};
 use crate::{
     call::{Call, Context, Mismatch, MismatchKind, OrgId, Reply},
     error::{Code, Error, Origin, Reason, Sent},
     policy::Permitted,
-    rpc::{Facts, MethodSpec, Object},
+    rpc::{Class, MethodSpec, Object},
     stack::{Next, Stage},
     telemetry::Metrics,
 };
@@ -23,6 +28,8 @@ mod tests;
 #[derive(Clone, Debug)]
 pub struct Tenancy {
     organizations: Organizations,
+    parting: Parting,
+    owned: Owned,
     metrics: Metrics,
 }
 
@@ -33,24 +40,65 @@ pub(super) struct Question {
     org: OrgId,
     /// Of the object that the call is about.
     id: Option<String>,
+    /// Whether it names something that could be another org's, so that upstream's words on its absence are withheld.
+    names: bool,
     context: Context,
+}
+
+/// By what an object is the caller's own.
+#[derive(Clone, Copy, Debug)]
+struct Mark<'o> {
+    organization: &'o str,
+    /// Where projects part the orgs.
+    holding: Option<&'o Holding>,
 }
 
 /// What may be shown of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Judgement {
     All,
-    /// Of a list, what is not another org's, by position.
-    These(Vec<bool>),
+    /// Of a list, what is the caller's, by position, and in what the rest differs.
+    These(Vec<bool>, MismatchKind),
     /// The object is another org's.
-    Foreign,
+    Foreign(MismatchKind),
+    /// The object that was asked for is another org's of the same upstream organization: upstream is at no fault.
+    Neighbours,
     /// The object is not the one that was asked for.
     Other,
 }
 
 impl Tenancy {
-    pub fn new(organizations: Organizations, metrics: Metrics) -> Self {
-        Self { organizations, metrics }
+    pub fn new(organizations: Organizations, parting: Parting, metrics: Metrics) -> Self {
+        Self { organizations, parting, owned: Owned::new(), metrics }
+    }
+
+    pub(super) fn parting(&self) -> &Parting {
+        &self.parting
+    }
+
+    /// What `call` asks by `method`, its own or the one of its look-up.
+    pub(super) fn question(&self, call: &Call, method: &'static MethodSpec) -> Question {
+        let id = call.facts.object().map(str::to_owned);
+        let creates = self.parting.holding(&call.identity.org).is_some() && call.facts.project.is_some();
+        Question {
+            method,
+            org: call.identity.org.clone(),
+            names: id.is_some() || creates,
+            id,
+            context: call.context.clone(),
+        }
+    }
+
+    /// The object, if a read by `lookup` has shown lately that it is the org's own.
+    pub(super) fn known(&self, org: &OrgId, lookup: &'static MethodSpec, id: &str) -> Option<Object> {
+        self.owned.find(org, lookup, id)
+    }
+
+    /// # Errors
+    /// `ORGANIZATION_UNKNOWN`: no answer could be judged, so nothing is to be sent.
+    pub(super) fn ready(&self, org: &OrgId) -> Result<(), Error> {
+        let known = self.organizations.get(org).map(drop);
+        known.ok_or_else(|| Error::refuse(Reason::OrganizationUnknown))
     }
 
     /// What upstream calls the org, whatever letters it is written in.
@@ -77,18 +125,26 @@ impl Tenancy {
         if silent > 0 {
             self.metrics.organizations_missing(question.method, silent);
         }
-        match judge(question.method, question.id.as_deref(), &ours.id, objects) {
-            Judgement::All => Ok(reply),
-            Judgement::These(keep) => {
+        let mark = Mark { organization: &ours.id, holding: self.parting.holding(&question.org) };
+        match judge(question.method, question.id.as_deref(), mark, objects) {
+            Judgement::All => {
+                self.keep(question, objects);
+                Ok(reply)
+            }
+            Judgement::These(keep, kind) => {
                 let withheld = keep.iter().filter(|keep| !**keep).count();
-                self.alarm(question, MismatchKind::Organization, withheld, &reply);
+                self.alarm(question, kind, withheld, &reply);
                 list::retain(question.method, reply, &keep)
             }
-            Judgement::Foreign => {
-                self.alarm(question, MismatchKind::Organization, objects.len(), &reply);
+            Judgement::Foreign(kind) => {
+                self.alarm(question, kind, objects.len(), &reply);
                 // Of what a call makes there is nothing to be absent.
                 let reason = if question.id.is_some() { Reason::NotFound } else { Reason::UpstreamTenancy };
                 Err(Error::refuse(reason))
+            }
+            Judgement::Neighbours => {
+                self.note(question, MismatchKind::Project, objects.len());
+                Err(Error::refuse(Reason::NotFound))
             }
             Judgement::Other => {
                 self.alarm(question, MismatchKind::Id, objects.len(), &reply);
@@ -97,12 +153,24 @@ impl Tenancy {
         }
     }
 
-    /// Whoever answers so may have mixed up connections: this one carries nothing any more. What the object is, or
-    /// whose, stands nowhere.
+    /// Remembers what a read has shown to be the org's own, where that has to be known.
+    fn keep(&self, question: &Question, objects: &[Object]) {
+        let is_read = question.method.class == Class::Read && question.id.is_some();
+        if is_read && self.parting.holding(&question.org).is_some() {
+            objects.iter().for_each(|object| self.owned.keep(&question.org, question.method, object));
+        }
+    }
+
+    /// Whoever answers so may have mixed up connections: this one carries nothing any more.
     fn alarm(&self, question: &Question, kind: MismatchKind, objects: usize, reply: &Reply) {
         reply.line.close();
+        self.note(question, kind, objects);
+    }
+
+    /// What the object is, or whose, stands nowhere.
+    fn note(&self, question: &Question, kind: MismatchKind, objects: usize) {
         self.metrics.tenancy_mismatched(question.org.as_str(), question.method, kind.as_str());
-        question.context.set_mismatch(Mismatch { kind, objects });
+        question.context.add_mismatch(Mismatch { kind, objects });
         tracing::error!(
             org = %question.org,
             method = question.method.name,
@@ -115,26 +183,28 @@ impl Tenancy {
 }
 
 impl Question {
-    /// What `call` asks by `method`, its own or the one of its look-up.
-    pub(super) fn of(call: &Call, method: &'static MethodSpec) -> Self {
-        let Facts { prebuild, pool, .. } = &call.facts;
-        Self {
-            method,
-            org: call.identity.org.clone(),
-            id: prebuild.as_ref().or(pool.as_ref()).cloned(),
-            context: call.context.clone(),
-        }
-    }
-
     /// Of an object that upstream does not find, the caller gets what it would get of another org's: words, details
     /// and metadata of upstream's would tell them apart.
     fn absent(&self, error: Error) -> Error {
-        let is_absent = self.id.is_some() && error.origin == Origin::Upstream && error.code == Code::NotFound;
+        let is_absent = self.names && error.origin == Origin::Upstream && error.code == Code::NotFound;
         if is_absent {
             Error::refuse(Reason::NotFound).with_sent(error.sent).with_source(error)
         } else {
             error
         }
+    }
+}
+
+impl Mark<'_> {
+    /// In what an object differs. One that does not say whose it is came for the org's own credential, and counts as
+    /// the org's, unless others use that credential, too.
+    fn difference(&self, object: &Object) -> Option<MismatchKind> {
+        let is_silent = object.organization.is_empty() && self.holding.is_none();
+        if !is_silent && !same(&object.organization, self.organization) {
+            return Some(MismatchKind::Organization);
+        }
+        let is_held = self.holding.is_none_or(|holding| holding.has(&object.project));
+        (!is_held).then_some(MismatchKind::Project)
     }
 }
 
@@ -147,32 +217,28 @@ impl Stage<Permitted<Call>> for Tenancy {
         call: Permitted<Call>,
         next: S,
     ) -> Result<Reply, Error> {
-        let question = Question::of(call.get(), call.get().method);
+        let question = self.question(call.get(), call.get().method);
         // Nothing is sent whose answer could not be judged.
-        if self.organizations.get(&question.org).is_none() {
-            return Err(Error::refuse(Reason::OrganizationUnknown));
-        }
+        self.ready(&question.org)?;
         let result = next.run(call).await;
         self.judged(&question, result)
     }
 }
 
-/// Whose an object is goes before which it is: another org's looks absent, whatever its id. An object that does not say
-/// whose it is came for the org's own credential, and counts as the org's.
-fn judge(method: &MethodSpec, asked: Option<&str>, ours: &str, objects: &[Object]) -> Judgement {
-    let is_ours = |object: &Object| object.organization.is_empty() || same(&object.organization, ours);
-    let are_ours = objects.iter().all(is_ours);
-    if method.listed().is_some() {
-        return match are_ours {
-            true => Judgement::All,
-            false => Judgement::These(objects.iter().map(is_ours).collect()),
-        };
-    }
+/// Whose an object is goes before which it is: another org's looks absent, whatever its id.
+fn judge(method: &MethodSpec, asked: Option<&str>, ours: Mark<'_>, objects: &[Object]) -> Judgement {
+    let differences: Vec<_> = objects.iter().map(|object| ours.difference(object)).collect();
     let is_asked_for = |object: &Object| asked.is_none_or(|asked| same(&object.id, asked));
-    match are_ours {
-        false => Judgement::Foreign,
-        true if objects.iter().all(is_asked_for) => Judgement::All,
-        true => Judgement::Other,
+    let are_asked_for = objects.iter().all(is_asked_for);
+    match differences.iter().flatten().min().copied() {
+        None if are_asked_for => Judgement::All,
+        None => Judgement::Other,
+        Some(kind) if method.listed().is_some() => {
+            Judgement::These(differences.iter().map(Option::is_none).collect(), kind)
+        }
+        // A look-up shows first whose an object is; what is changed after it cannot be another's.
+        Some(MismatchKind::Project) if are_asked_for && method.class == Class::Read => Judgement::Neighbours,
+        Some(kind) => Judgement::Foreign(kind),
     }
 }
 

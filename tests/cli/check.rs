@@ -64,7 +64,7 @@ fn check_says_whose_tokens_are_accepted() {
         .replace("/run/secrets/acme-token", &token);
     write_closed(&config, &example);
     let output = command(&["check", "--config", config.to_str().unwrap()])
-        .env("GLOBEX_TOKEN", "token")
+        .env("GLOBEX_TOKEN", "globex-token")
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

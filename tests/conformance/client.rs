@@ -19,7 +19,9 @@ use prebuild_gateway::{
     policy::{Stricter, Validate},
     rpc::MethodSpec,
     telemetry::Metrics,
-    upstream::{Base, Client, Config, Credentials, Learn, LogHosts, Organizations, Protocol, Upstream},
+    upstream::{
+        Base, Client, Config, Credentials, Learn, LogHosts, Organizations, Parting, Protocol, Upstream,
+    },
 };
 use prost::Message as _;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -168,6 +170,7 @@ impl Gateways {
             limits: Limits::new([(org, most)], MonotonicClock),
             validate: Validate { stricter: Stricter::default() },
             learn: Learn::new(upstream, organizations),
+            parting: Parting::ByOrganization,
             log_hosts,
             metrics: self.metrics.clone(),
         }))

@@ -4,13 +4,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use prebuild_gateway::{
     app::{App, Listeners, StartError},
-    config::Config,
+    config::{Config, Credential, Pages},
     identity::api_key::KeyHash,
     proto::gitpod::v1::{
         CreatePrebuildRequest, GetPrebuildRequest, PrebuildSpec,
         prebuild_service_client::PrebuildServiceClient,
     },
     sandbox::Org,
+    upstream::Mode,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -119,6 +120,8 @@ fn env(name: &str) -> Option<String> {
         "acme" => Some(ACME_TOKEN.to_owned()),
         "globex" => Some(GLOBEX_TOKEN.to_owned()),
         "initech" => Some(INITECH_TOKEN.to_owned()),
+        "page-key" => Some("a page key of more than 32 bytes".to_owned()),
+        "other-page-key" => Some("another key of more than 32 bytes".to_owned()),
         _ => None,
     }
 }
@@ -240,6 +243,18 @@ impl Audited {
 /// A config that leaves it to upstream to say which organizations the orgs are.
 pub(crate) fn unknown_organizations(config: &mut Config) {
     config.orgs.iter_mut().for_each(|org| org.upstream_organization_id = None);
+}
+
+/// A config whose orgs share acme's upstream organization and credential, and have these projects of it.
+pub(crate) fn sharing(config: &mut Config, projects: &[Vec<String>]) {
+    config.tenancy = Mode::Strict;
+    config.pages = Some(Pages { key: Credential::Env("page-key".to_owned()) });
+    let first = config.orgs[0].clone();
+    for (org, projects) in config.orgs.iter_mut().zip(projects) {
+        org.credential = first.credential.clone();
+        org.upstream_organization_id = first.upstream_organization_id.clone();
+        org.projects.clone_from(projects);
+    }
 }
 
 /// A read.

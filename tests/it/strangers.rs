@@ -204,7 +204,7 @@ fn what_others_believe_in_cannot_be_put_on_the_allow_list() {
         let mut config = base.clone();
         config.orgs[0].credential = prebuild_gateway::config::Credential::Env("TOKEN".to_owned());
         config.upstream.request_metadata = vec![name.to_owned()];
-        let error = config.resolve(&|_| Some("token".to_owned())).unwrap_err();
+        let error = config.resolve(&|name| Some(format!("token-of-{name}"))).unwrap_err();
         assert_eq!(error.key, "upstream.request_metadata", "{name}: {error}");
     }
 }

@@ -17,6 +17,8 @@ use crate::harness::{
 mod learning;
 mod lists;
 mod model;
+mod strict;
+mod walks;
 
 /// Stands in every object of another org, and nowhere else.
 const CANARY: &str = "CANARY-OF-ANOTHER-ORG";
@@ -198,7 +200,10 @@ async fn absence_is_told_in_one_way_by_every_call_about_one_object() {
         for dialect in [GRPC, JSON] {
             let wrong = bench.told(dialect, method, absent()).await.result.unwrap_err();
             assert_eq!((wrong.code, wrong.reason.as_deref()), (5, Some("NOT_FOUND")), "{method}");
-            assert_eq!((wrong.details.len(), &*wrong.message), (1, "no such prebuild or warm pool"));
+            assert_eq!(
+                (wrong.details.len(), &*wrong.message),
+                (1, "no such prebuild, warm pool, project or environment class")
+            );
         }
     }
     let wrong = bench.told(GRPC, "CreatePrebuild", absent()).await.result.unwrap_err();

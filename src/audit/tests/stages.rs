@@ -45,7 +45,7 @@ async fn a_mutation_has_an_intent_before_and_an_outcome_after() {
     let fixture = Fixture::new();
     through(&fixture, create(), |_| async {
         let objects = vec![Object { id: MADE.to_owned(), ..Default::default() }];
-        Ok(Reply { seen: Seen { objects }, ..reply() })
+        Ok(Reply { seen: Seen { objects, next: None }, ..reply() })
     })
     .await
     .unwrap();

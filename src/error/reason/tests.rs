@@ -19,7 +19,9 @@ fn names_are_unique_upper_snake_case() {
 
 #[test]
 fn unavailable_of_ours_means_not_forwarded_and_safe_to_try_again() {
-    for reason in Reason::ALL.iter().filter(|reason| reason.code() == Code::Unavailable) {
+    // But for the pages of a list that were read in vain.
+    let ours = Reason::ALL.iter().filter(|reason| **reason != Reason::ListTooSparse);
+    for reason in ours.filter(|reason| reason.code() == Code::Unavailable) {
         assert_eq!((reason.sent(), reason.retry()), (Sent::No, Retry::Now), "{}", reason.as_str());
     }
 }

@@ -1,10 +1,13 @@
 //! The decision, and what is left of a list.
 
-use super::{Judgement, judge, list, same};
+use super::{Judgement, Mark, judge, list, same};
 use crate::{
-    call::{Reply, tests::reply},
+    call::{MismatchKind, Reply, tests::reply},
     connect::json::{Duplicates, to_wire},
-    rpc::{CREATE_PREBUILD, GET_PREBUILD, LIST_PREBUILDS, LIST_WARM_POOLS, MethodSpec, Object},
+    rpc::{
+        CANCEL_PREBUILD, CREATE_PREBUILD, GET_PREBUILD, LIST_PREBUILDS, LIST_WARM_POOLS, MethodSpec, Object,
+    },
+    upstream::Holding,
 };
 
 const OURS: &str = "0198c0de-0000-7000-8000-00000000acce";
@@ -14,6 +17,14 @@ const OTHER: &str = "0198c0de-0000-7000-8000-000000000def";
 
 fn object(organization: &str, id: &str) -> Object {
     Object { organization: organization.to_owned(), id: id.to_owned(), ..Object::default() }
+}
+
+const ORGANIZATION: MismatchKind = MismatchKind::Organization;
+const PROJECT: MismatchKind = MismatchKind::Project;
+
+/// An org with a credential of its own.
+fn alone() -> Mark<'static> {
+    Mark { organization: OURS, holding: None }
 }
 
 #[test]
@@ -26,23 +37,57 @@ fn an_object_is_shown_if_it_is_the_orgs_and_the_one_asked_for() {
         (OURS, OTHER, Judgement::Other),
         (OURS, "", Judgement::Other),
         ("", OTHER, Judgement::Other),
-        (THEIRS, ID, Judgement::Foreign),
-        (THEIRS, OTHER, Judgement::Foreign),
-        (THEIRS, "", Judgement::Foreign),
-        ("acme", ID, Judgement::Foreign),
-        (" ", ID, Judgement::Foreign),
+        (THEIRS, ID, Judgement::Foreign(ORGANIZATION)),
+        (THEIRS, OTHER, Judgement::Foreign(ORGANIZATION)),
+        (THEIRS, "", Judgement::Foreign(ORGANIZATION)),
+        ("acme", ID, Judgement::Foreign(ORGANIZATION)),
+        (" ", ID, Judgement::Foreign(ORGANIZATION)),
     ] {
-        let judged = judge(&GET_PREBUILD, Some(ID), OURS, &[object(organization, id)]);
+        let judged = judge(&GET_PREBUILD, Some(ID), alone(), &[object(organization, id)]);
         assert_eq!(judged, expected, "{organization:?} {id:?}");
     }
 }
 
 #[test]
+fn where_orgs_share_an_organization_the_project_decides() {
+    let held = "0198c0de-0000-7000-8000-0000000000aa";
+    let other = "0198c0de-0000-7000-8000-0000000000bb";
+    let projects = [held.parse().unwrap()].into();
+    let holding = Holding { projects, ..Holding::default() };
+    let sharing = Mark { organization: OURS, holding: Some(&holding) };
+    let capitals = held.to_ascii_uppercase();
+    for (organization, project, id, read, written) in [
+        (OURS, held, ID, Judgement::All, Judgement::All),
+        (OURS, &capitals, ID, Judgement::All, Judgement::All),
+        (OURS, held, OTHER, Judgement::Other, Judgement::Other),
+        (OURS, other, ID, Judgement::Neighbours, Judgement::Foreign(PROJECT)),
+        (OURS, "", ID, Judgement::Neighbours, Judgement::Foreign(PROJECT)),
+        (OURS, other, OTHER, Judgement::Foreign(PROJECT), Judgement::Foreign(PROJECT)),
+        ("", held, ID, Judgement::Foreign(ORGANIZATION), Judgement::Foreign(ORGANIZATION)),
+        (THEIRS, held, ID, Judgement::Foreign(ORGANIZATION), Judgement::Foreign(ORGANIZATION)),
+    ] {
+        let objects = [Object { project: project.to_owned(), ..object(organization, id) }];
+        let case = format!("{organization:?} {project:?} {id:?}");
+        assert_eq!(judge(&GET_PREBUILD, Some(ID), sharing, &objects), read, "{case}");
+        assert_eq!(judge(&CANCEL_PREBUILD, Some(ID), sharing, &objects), written, "{case}");
+    }
+    let of = |organization: &str, project: &str| Object {
+        project: project.to_owned(),
+        ..object(organization, ID)
+    };
+    let mixed = [of(OURS, held), of(OURS, other), of("", held), of(OURS, "")];
+    let kept = |kind| Judgement::These(vec![true, false, false, false], kind);
+    assert_eq!(judge(&LIST_PREBUILDS, None, sharing, &mixed), kept(ORGANIZATION));
+    let nothing = Mark { holding: Some(&Holding::default()), ..sharing };
+    assert_eq!(judge(&LIST_PREBUILDS, None, nothing, &mixed[..1]), Judgement::These(vec![false], PROJECT));
+}
+
+#[test]
 fn what_is_made_has_any_id_but_no_other_org() {
     for (organization, expected) in
-        [(OURS, Judgement::All), ("", Judgement::All), (THEIRS, Judgement::Foreign)]
+        [(OURS, Judgement::All), ("", Judgement::All), (THEIRS, Judgement::Foreign(ORGANIZATION))]
     {
-        assert_eq!(judge(&CREATE_PREBUILD, None, OURS, &[object(organization, OTHER)]), expected);
+        assert_eq!(judge(&CREATE_PREBUILD, None, alone(), &[object(organization, OTHER)]), expected);
     }
 }
 
@@ -50,11 +95,11 @@ fn what_is_made_has_any_id_but_no_other_org() {
 fn a_list_keeps_what_is_not_another_orgs() {
     let of = |organizations: &[&str]| {
         let objects: Vec<_> = organizations.iter().map(|organization| object(organization, ID)).collect();
-        judge(&LIST_PREBUILDS, None, OURS, &objects)
+        judge(&LIST_PREBUILDS, None, alone(), &objects)
     };
     assert_eq!(of(&[OURS, "", OURS]), Judgement::All);
-    assert_eq!(of(&[THEIRS, OURS, ""]), Judgement::These(vec![false, true, true]));
-    assert_eq!(of(&[THEIRS]), Judgement::These(vec![false]));
+    assert_eq!(of(&[THEIRS, OURS, ""]), Judgement::These(vec![false, true, true], ORGANIZATION));
+    assert_eq!(of(&[THEIRS]), Judgement::These(vec![false], ORGANIZATION));
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(crate) struct Raw {
 }
 
 /// Everything of an answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Answered {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,

@@ -78,9 +78,14 @@ impl Dialect {
 
     /// A well-formed request of acme's.
     pub(crate) fn request(self, raw: &Raw, method: &str) -> http::request::Builder {
+        self.request_of(ACME_KEY, raw, method)
+    }
+
+    /// A well-formed request with that key. The method may have a query.
+    pub(crate) fn request_of(self, key: &str, raw: &Raw, method: &str) -> http::request::Builder {
         raw.bare(&format!("/gitpod.v1.PrebuildService/{method}"))
             .header("content-type", self.0)
-            .header("authorization", format!("Bearer {ACME_KEY}"))
+            .header("authorization", format!("Bearer {key}"))
     }
 
     pub(crate) fn read(self, answered: Answered) -> Spoken {

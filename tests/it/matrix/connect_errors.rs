@@ -38,7 +38,9 @@ async fn every_code(kind: Kind) {
         let expect = says(code, "zażółć, 100 %");
         let expect = match (kind, code) {
             // The call is about one object, and absent is what another org's looks like, too.
-            (Kind::Read, Code::NotFound) => ours(code, "NOT_FOUND", "no such prebuild or warm pool"),
+            (Kind::Read, Code::NotFound) => {
+                ours(code, "NOT_FOUND", "no such prebuild, warm pool, project or environment class")
+            }
             (Kind::Read, _) => expect,
             (Kind::Mutate | Kind::Secret, _) => expect.never(),
         };

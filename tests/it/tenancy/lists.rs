@@ -69,3 +69,39 @@ async fn a_list_that_is_all_foreign_is_empty() {
         assert_eq!(bench.told(dialect, "ListPrebuilds", page).await.result.unwrap(), empty);
     }
 }
+
+/// Clients take an empty page for the end of the list.
+#[tokio::test]
+async fn a_page_that_is_all_foreign_is_not_shown_as_an_empty_one() {
+    let mut bench = Bench::start().await;
+    let page = |item: Value, token: &str| {
+        Answer::Bytes(json(200, &value!({"prebuilds": [item], "pagination": {"nextToken": token}})))
+    };
+    for dialect in DIALECTS {
+        let before = bench.upstream.seen().len();
+        bench.upstream.then(page(foreign(ID), "a"));
+        let shown = bench.told(dialect, "ListPrebuilds", page(own(ID), "b")).await.result.unwrap();
+        let honest = bench.told(dialect, "ListPrebuilds", page(own(ID), "b")).await.result.unwrap();
+        assert_eq!(shown, honest, "{dialect:?}");
+        let seen = bench.upstream.seen().split_off(before);
+        assert_eq!((seen.len(), seen[1].target.split_once('?').unwrap().1), (3, "token=a"));
+        assert_eq!(seen[1].body["pagination"], value!({"token": "a"}));
+    }
+    // An empty page of upstream's own is its word.
+    let empty = || Answer::Bytes(json(200, &value!({"pagination": {"nextToken": "a"}})));
+    let shown = bench.told(JSON, "ListPrebuilds", empty()).await.result.unwrap();
+    assert_eq!(shown, r#"{"pagination":{"nextToken":"a"}}"#);
+    for token in 0..9 {
+        bench.upstream.then(page(foreign(ID), &token.to_string()));
+    }
+    let before = bench.upstream.seen().len();
+    let answered = bench.call(GRPC, "ListPrebuilds", page(foreign(ID), "9")).await;
+    let id = answered.id();
+    let wrong = GRPC.read(answered).result.unwrap_err();
+    assert_eq!((wrong.code, wrong.reason.as_deref()), (14, Some("LIST_TOO_SPARSE")));
+    assert_eq!(bench.upstream.seen().len(), before + 10);
+    let audited = bench.gateway.end().await;
+    let end = &audited.of(&id)[0]["end"];
+    assert_eq!((&end["pages"], &end["forwarded"]), (&value!(10), &value!("yes")));
+    assert_eq!(end["mismatch"], value!({"kind": "organization", "objects": 10}));
+}

@@ -1,0 +1,115 @@
+//! Batches, and the way through them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{BATCH, Course, Place};
+use crate::{
+    call::{Call, tests::call},
+    proto::gitpod::v1::{ListPrebuildsRequest, PaginationRequest, list_prebuilds_request},
+    rpc::{LIST_PREBUILDS, Part, Turn},
+    upstream::{Holding, PageKey, Parting},
+};
+
+fn id(number: u128) -> String {
+    uuid::Uuid::from_u128(number).to_string()
+}
+
+/// acme with the projects 0 to `projects`.
+fn parting(projects: u128) -> Parting {
+    let projects = (0..projects).map(uuid::Uuid::from_u128).collect();
+    let holding = Holding { projects, ..Holding::default() };
+    let key = PageKey::new(vec![7; 32]).unwrap();
+    Parting::ByProject { holdings: Arc::new(HashMap::from([("acme".into(), holding)])), key }
+}
+
+fn asks(projects: Vec<String>, size: i32) -> Call {
+    let filter = list_prebuilds_request::Filter { project_ids: projects, ..Default::default() };
+    let pagination = PaginationRequest { page_size: size, token: String::new() };
+    call(&LIST_PREBUILDS, &ListPrebuildsRequest { filter: Some(filter), pagination: Some(pagination) })
+}
+
+fn course(held: u128, asked: Vec<String>) -> Course {
+    Course::of(&asks(asked, 5), &parting(held)).unwrap()
+}
+
+fn batches(course: &Course) -> Vec<usize> {
+    let Course::Narrow { batches, .. } = course else { panic!("it is not narrowed") };
+    batches.iter().map(Vec::len).collect()
+}
+
+#[test]
+fn an_empty_filter_is_all_of_the_orgs_projects() {
+    for (held, expected) in
+        [(0, vec![]), (1, vec![1]), (25, vec![25]), (26, vec![25, 1]), (60, vec![25, 25, 10])]
+    {
+        assert_eq!(batches(&course(held, Vec::new())), expected);
+    }
+}
+
+#[test]
+fn a_filter_keeps_what_is_the_orgs_each_once_and_in_order() {
+    let asked = [9, 3, 70, 3].map(id).to_vec();
+    let Course::Narrow { batches, .. } = course(60, [asked, vec![id(3).to_ascii_uppercase()]].concat())
+    else {
+        panic!("it is not narrowed")
+    };
+    assert_eq!(batches, [[3, 9].map(id).to_vec()]);
+    assert!(course(60, vec![id(70)]).is_empty());
+    assert!(course(60, vec!["no id".to_owned()]).is_empty(), "what is asked for is nothing, not all");
+}
+
+#[test]
+fn an_org_without_projects_is_shown_nothing() {
+    let Parting::ByProject { key, .. } = parting(1) else { panic!() };
+    let nobody = Parting::ByProject { holdings: Arc::default(), key };
+    assert!(Course::of(&asks(Vec::new(), 5), &nobody).unwrap().is_empty());
+}
+
+#[test]
+fn the_way_leads_through_every_page_of_every_batch() {
+    let course = course(60, Vec::new());
+    let mut place = course.start(None).unwrap();
+    let mut way = vec![];
+    for next in [Some("a"), Some("b"), None, None, Some("c"), None] {
+        way.push((place.batch, place.token.clone()));
+        let Part { projects, page } = course.part(&place);
+        assert_eq!(projects.unwrap()[0], id(BATCH as u128 * u128::from(place.batch)));
+        assert_eq!(page, place.token.clone().map_or(Turn::First, Turn::To));
+        match course.after(&place, next) {
+            Some(after) => {
+                let token = course.seal(&after).unwrap();
+                assert_eq!(course.start(Some(&token)), Some(after.clone()));
+                place = after;
+            }
+            None => break,
+        }
+    }
+    let expected = [(0, None), (0, Some("a")), (0, Some("b")), (1, None), (2, None), (2, Some("c"))];
+    assert_eq!(way, expected.map(|(batch, token)| (batch, token.map(str::to_owned))));
+    assert_eq!(course.after(&place, None), None);
+}
+
+#[test]
+fn a_token_is_for_one_filter_and_any_page_size() {
+    let filter = vec![id(1), id(2)];
+    let token = course(60, filter.clone()).seal(&Place { batch: 0, token: Some("t".to_owned()) }).unwrap();
+    assert!(Course::of(&asks(filter, 100), &parting(60)).unwrap().start(Some(&token)).is_some());
+    for other in [course(60, Vec::new()), course(60, vec![id(1)]), course(2, vec![id(1)]), course(0, vec![])]
+    {
+        assert_eq!(other.start(Some(&token)), None);
+    }
+    // Another set of projects under the same empty filter.
+    let token = course(60, Vec::new()).seal(&Place::default()).unwrap();
+    assert_eq!(course(61, Vec::new()).start(Some(&token)), None);
+    assert_eq!(course(60, Vec::new()).start(Some("raw")), None);
+}
+
+#[test]
+fn a_list_that_is_not_narrowed_goes_by_upstreams_own_tokens() {
+    let course = Course::of(&asks(vec![id(1)], 5), &Parting::ByOrganization).unwrap();
+    let place = course.start(Some("raw")).unwrap();
+    assert_eq!(course.part(&place), Part { projects: None, page: Turn::To("raw".to_owned()) });
+    assert_eq!(course.after(&place, Some("next")).unwrap().token.as_deref(), Some("next"));
+    assert_eq!(course.after(&place, None), None);
+    assert!(!course.is_empty());
+}
