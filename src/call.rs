@@ -76,12 +76,19 @@ id! {
 }
 
 impl SubjectId {
-    /// Long enough for an e-mail address.
-    const MAX: usize = 128;
+    /// The longest `sub` that there is (OpenID Connect Core, section 2).
+    const MAX: usize = 255;
 
-    /// Whether it can stand in logs and records: 1 to 128 printable ASCII characters without spaces.
+    /// Whether a config may have it: 1 to 255 printable ASCII characters without spaces.
     pub fn is_plain(&self) -> bool {
-        (1..=Self::MAX).contains(&self.0.len()) && self.0.bytes().all(|byte| byte.is_ascii_graphic())
+        self.is_printable() && !self.0.contains(' ')
+    }
+
+    /// Whether an issuer may have said it, and it can stand in logs and records: the same, and spaces between them
+    /// (GitHub writes environments and branches as they are called).
+    pub fn is_printable(&self) -> bool {
+        let is_bounded = (1..=Self::MAX).contains(&self.0.len()) && self.0.trim_matches(' ') == &*self.0;
+        is_bounded && self.0.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
     }
 }
 

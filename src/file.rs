@@ -23,9 +23,9 @@ const WRITERS: u32 = 0o022;
 /// Who may be able to read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Anybody: certificates.
+    /// Anybody: certificates of the gateway's own.
     Open,
-    /// Anybody, but nobody except its owner may write it: public keys that say who may call.
+    /// Anybody, but nobody except its owner may write it: public keys and CAs that say who may call.
     Guarded,
     /// Its owner and its group; nobody but its owner may write it.
     Closed,
@@ -57,12 +57,11 @@ pub fn read(path: &Path, access: Access) -> Result<Vec<u8>, Fault> {
     }
     let file = File::open(path)?;
     // Of the open file, not of its path: what is judged is what is read.
-    let mode = file.metadata()?.permissions().mode();
-    match access {
-        Access::Closed if mode & OTHERS != 0 => return Err(Fault::Exposed),
-        Access::Guarded if mode & WRITERS != 0 => return Err(Fault::Writable),
-        Access::Open | Access::Guarded | Access::Closed => {}
+    let opened = file.metadata()?;
+    if !opened.is_file() {
+        return Err(Fault::NotAFile);
     }
+    judge(access, opened.permissions().mode())?;
     let mut bytes = Vec::new();
     let length = file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if u64::try_from(length).is_ok_and(|length| length <= MAX_FILE) {
@@ -78,6 +77,14 @@ pub fn read(path: &Path, access: Access) -> Result<Vec<u8>, Fault> {
 /// Also, it is not UTF-8.
 pub fn read_text(path: &Path, access: Access) -> Result<String, Fault> {
     String::from_utf8(read(path, access)?).map_err(|_| Fault::Unreadable(io::ErrorKind::InvalidData))
+}
+
+fn judge(access: Access, mode: u32) -> Result<(), Fault> {
+    match access {
+        Access::Closed if mode & OTHERS != 0 => Err(Fault::Exposed),
+        Access::Guarded if mode & WRITERS != 0 => Err(Fault::Writable),
+        Access::Open | Access::Guarded | Access::Closed => Ok(()),
+    }
 }
 
 impl From<io::Error> for Fault {

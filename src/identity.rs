@@ -139,10 +139,10 @@ impl Identities {
             return Ok(identity);
         }
         // What is said of a token of a configured issuer is final.
-        if let Some(judged) = self.issuers.identify(token, now).await {
+        if let Some(judged) = self.issuers.identify(token, now, shown.peer_is_limited).await {
             return Ok(judged?);
         }
-        let unknown = Refused::Unauthenticated("unknown token");
+        let unknown = Refused::Unauthenticated("no API key, and no token of a configured issuer");
         let tokens = self.upstream_tokens.as_ref().ok_or(unknown)?;
         // A peer that is refused too often causes no look-ups.
         tokens.identify(token, !shown.peer_is_limited, shown.deadline).await

@@ -32,7 +32,7 @@ mod span;
 #[cfg(test)]
 mod tests;
 
-pub use log::{CallLine, log_call};
+pub use log::{CallLine, chain, log_call};
 pub use metrics::{JwksResult, Metrics};
 pub use propagation::{inject, trace_id};
 pub use span::{Inbound, System, client_span, finish_client, finish_server, name_span, server_span};

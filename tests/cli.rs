@@ -216,7 +216,7 @@ fn a_new_key_is_another_each_time_and_refuses_what_no_gateway_would_take() {
     for (arguments, expected) in [
         (["--scopes", "write"], "identity.api_keys[0].scopes[0]: must be `read`"),
         (["--expires", "soon"], "identity.api_keys[0].expires: must be a time"),
-        (["--subject", "two words"], "identity.api_keys[0].subject: must be 1 to 128"),
+        (["--subject", "two words"], "identity.api_keys[0].subject: must be 1 to 255"),
         (["--id", "a/b"], "identity.api_keys[0].id: must be 1 to 64"),
     ] {
         let output = run(&[&["keys", "new"], &arguments[..]].concat());

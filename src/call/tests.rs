@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Call, Context, Deadline, Identity, Line, Mismatch, MismatchKind, Recorder, Reply, RequestId, Scopes,
+    SubjectId,
 };
 use crate::rpc::{MethodSpec, Seen};
 
@@ -68,6 +69,24 @@ fn a_cell_keeps_what_it_was_given_first() {
     context.set_trace_id("a".to_owned());
     context.set_trace_id("b".to_owned());
     assert_eq!(context.trace_id(), Some("a"));
+}
+
+#[test]
+fn a_configured_subject_is_one_word_and_an_issuers_may_be_several() {
+    let longest = "x".repeat(255);
+    for (subject, is_plain, is_printable) in [
+        ("ci@example.com", true, true),
+        (&longest, true, true),
+        ("two words", false, true),
+        (" ci", false, false),
+        ("ci ", false, false),
+        ("", false, false),
+        ("line\nbreak", false, false),
+        (&format!("{longest}x"), false, false),
+    ] {
+        let subject = SubjectId::from(subject);
+        assert_eq!((subject.is_plain(), subject.is_printable()), (is_plain, is_printable), "{subject:?}");
+    }
 }
 
 #[test]

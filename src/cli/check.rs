@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode, time::SystemTime};
 
+use humantime::format_duration;
+
 use super::{Failure, env, print};
 use crate::{
     config::Config,
@@ -80,7 +82,7 @@ fn upstream_tokens(config: &Config) -> String {
     for org in config.orgs.iter().filter(|_| tokens.enabled) {
         let id = org.upstream_organization_id.as_deref().unwrap_or("as upstream says at start");
         let scopes: Vec<_> = tokens.scopes.iter().map(|scope| scope.as_str()).collect();
-        let (org, scopes, ttl) = (&org.id, scopes.join(", "), humantime::format_duration(tokens.ttl));
+        let (org, scopes, ttl) = (&org.id, scopes.join(", "), format_duration(tokens.ttl));
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
@@ -103,7 +105,7 @@ fn certified(certificates: &Certificates) -> String {
     text
 }
 
-/// Whose tokens say who calls, and what they are held to: a line for each issuer.
+/// Whose tokens say who calls, and what they are held to: two lines for each issuer.
 fn issuers(issuers: &Issuers) -> String {
     let mut text = String::new();
     for (config, jwks) in issuers.entries() {
@@ -124,8 +126,25 @@ fn issuers(issuers: &Issuers) -> String {
             algorithms.join(", "),
             keys(config, jwks),
         );
+        let _ = writeln!(text, "    {}", judged(config));
     }
     text
+}
+
+/// Which types of tokens, and which times.
+fn judged(config: &jwt::Config) -> String {
+    let untyped = config.untyped.then_some("none");
+    let types: Vec<_> = config.types.iter().map(String::as_str).chain(untyped).collect();
+    let age =
+        config.max_age.map_or("until exp".to_owned(), |age| format!("at most {}", format_duration(age)));
+    let pace = match config.jwks_url {
+        Some(_) => {
+            let (min, max) = (config.jwks_min_interval, config.jwks_max_interval);
+            format!("; keys again after {} to {}", format_duration(min), format_duration(max))
+        }
+        None => String::new(),
+    };
+    format!("typ {}; leeway {}; age {age}{pace}", types.join(" or "), format_duration(config.leeway))
 }
 
 fn org(config: &jwt::Config) -> String {

@@ -113,7 +113,7 @@ pub(super) fn check_caller(
         return Err(("id", ID));
     }
     if !subject.is_plain() {
-        return Err(("subject", "must be 1 to 128 printable ASCII characters without spaces"));
+        return Err(("subject", "must be 1 to 255 printable ASCII characters without spaces"));
     }
     if scopes.is_empty() {
         return Err(("scopes", "must name at least one scope, or be left out for all"));

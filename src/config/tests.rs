@@ -99,6 +99,7 @@ fn certificate(directory: &Path) -> String {
     let key = pair.signing_key.serialize_pem();
     fs::write(directory.join("server.crt"), pair.cert.pem()).unwrap();
     fs::write(directory.join("client-ca.crt"), pair.cert.pem()).unwrap();
+    fs::set_permissions(directory.join("client-ca.crt"), Permissions::from_mode(0o644)).unwrap();
     fs::write(directory.join("server.key"), &key).unwrap();
     fs::set_permissions(directory.join("server.key"), Permissions::from_mode(0o600)).unwrap();
     key

@@ -10,8 +10,9 @@ mod tests;
 /// Upstream's retry control; it always reaches the caller.
 const RETRY_CONTROL: [&str; 4] = ["retry-after", "retry-after-ms", "ratelimit-retryafter", "x-should-retry"];
 
-/// What belongs to a connection, a protocol or the gateway itself, and so must not be chosen by anybody else.
-const RESERVED: [&str; 28] = [
+/// What belongs to a connection, a protocol or the gateway itself, and so must not be chosen by anybody else. Who calls,
+/// from where and for whom is the gateway's to say: upstream must not be told otherwise under the org's credential.
+const RESERVED: [&str; 31] = [
     "accept",
     "accept-encoding",
     "age",
@@ -37,11 +38,14 @@ const RESERVED: [&str; 28] = [
     "vary",
     "www-authenticate",
     "x-dropped-fields",
+    "x-org-id",
+    "x-organization-id",
+    "x-real-ip",
     "x-request-id",
     "traceparent",
     "tracestate",
 ];
-const RESERVED_PREFIXES: [&str; 9] = [
+const RESERVED_PREFIXES: [&str; 11] = [
     "content-",
     "grpc-",
     "connect-",
@@ -50,6 +54,8 @@ const RESERVED_PREFIXES: [&str; 9] = [
     "sec-",
     "access-control-",
     "impersonate-",
+    "x-original-",
+    "x-remote-",
     ":",
 ];
 

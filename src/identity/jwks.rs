@@ -13,7 +13,7 @@ use tokio::{
     time,
 };
 
-use crate::telemetry::{JwksResult, Metrics};
+use crate::telemetry::{self, JwksResult, Metrics};
 
 mod fetch;
 mod file;
@@ -64,7 +64,7 @@ struct State {
     phase: Phase,
     /// Fetches that have ended.
     ended: u64,
-    /// Why the last one brought nothing.
+    /// Why the last one brought nothing, with all causes.
     problem: Option<String>,
 }
 
@@ -164,7 +164,7 @@ impl Jwks {
     /// One fetch, and what is wrong with it.
     async fn fetch(&self, fetch: &Fetch, metrics: &Metrics) -> Option<String> {
         let fetched = fetch.get().await;
-        let problem = fetched.as_ref().err().map(ToString::to_string);
+        let problem = fetched.as_ref().err().map(|error| telemetry::chain(error));
         let issuer = &self.0.issuer;
         let result = match fetched.map(|keys| (keys.len(), keys.unused, self.replace(keys))) {
             Ok((_, _, false)) => JwksResult::Unchanged,
@@ -172,8 +172,8 @@ impl Jwks {
                 tracing::info!(issuer, keys, unused, "other keys of an issuer of tokens");
                 JwksResult::Changed
             }
-            Err(problem) => {
-                tracing::warn!(issuer, %problem, "no keys of an issuer of tokens; the last ones stay");
+            Err(_) => {
+                tracing::warn!(issuer, problem, "no keys of an issuer of tokens; the last ones stay");
                 JwksResult::Failed
             }
         };

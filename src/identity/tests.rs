@@ -36,6 +36,19 @@ fn is_refused(result: Result<Identity, Refused>) -> bool {
     matches!(result, Err(Refused::Unauthenticated(_)))
 }
 
+/// What the log is told, and callers are not.
+#[tokio::test]
+async fn the_log_tells_an_unknown_key_from_a_token_of_nobodys() {
+    let identities = Identities::new(Keys::new(&[config("ci-1", "k")]).unwrap());
+    for (shown, cause) in [
+        ("Bearer pgw_unknown", "unknown or expired API key"),
+        ("Bearer unknown", "no API key, and no token of a configured issuer"),
+        ("Bearer a.b.c", "no API key, and no token of a configured issuer"),
+    ] {
+        assert_eq!(identify(&identities, &[shown]).await.unwrap_err().to_string(), cause);
+    }
+}
+
 #[tokio::test]
 async fn a_known_key_is_its_subject_and_org() {
     let new = NewKey::generate().unwrap();

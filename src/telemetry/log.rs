@@ -1,7 +1,8 @@
 //! The one log line per call.
 //!
-//! Nothing in it is the caller's free text: method, protocol, code and reason are constants, org and subject come from
-//! the config, and all text is written escaped, so that no value can begin a line of its own.
+//! Method, protocol, code and reason are constants, and the org comes from the config. So does the subject, or it is a
+//! token's text, in printable ASCII. All text is written escaped and in quotes: no value can begin a line or a field of its
+//! own.
 
 use std::{error::Error, fmt, net::SocketAddr, time::Duration};
 
@@ -96,7 +97,7 @@ const fn forwarded(sent: Sent) -> &'static str {
 }
 
 /// An error and its causes, `outer: inner: innermost`, cut off at [`MAX_SOURCE`] bytes.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     for _ in 0..MAX_CAUSES {

@@ -1,6 +1,13 @@
 //! One HTTP exchange with upstream.
 
-use std::{error::Error as StdError, fs, io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
@@ -32,7 +39,12 @@ use super::{
     answer::{Answer, BodyError},
     credentials::{By, Credentials},
 };
-use crate::{call::Line, rpc::MethodSpec, telemetry};
+use crate::{
+    call::Line,
+    file::{self, Access, Fault},
+    rpc::MethodSpec,
+    telemetry,
+};
 
 mod connector;
 pub(super) mod gate;
@@ -94,8 +106,8 @@ pub enum BaseError {
 /// Why the client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("cannot read the CA file `{}`", path.display())]
-    CaFile { path: PathBuf, source: io::Error },
+    #[error("`{}` {fault}", path.display())]
+    CaFile { path: PathBuf, fault: Fault },
     #[error("`{}` holds no usable CA certificate", path.display())]
     NoCertificate { path: PathBuf },
     #[error("the platform's root certificates cannot be read")]
@@ -338,9 +350,10 @@ fn tls(config: &Config, base: &Base) -> Result<ClientConfig, ClientError> {
     Ok(builder.with_no_client_auth())
 }
 
-fn roots(path: &PathBuf) -> Result<RootCertStore, ClientError> {
-    let pem = fs::read(path).map_err(|source| ClientError::CaFile { path: path.clone(), source })?;
+fn roots(path: &Path) -> Result<RootCertStore, ClientError> {
+    let pem = file::read(path, Access::Guarded);
+    let pem = pem.map_err(|fault| ClientError::CaFile { path: path.to_owned(), fault })?;
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-    if added == 0 { Err(ClientError::NoCertificate { path: path.clone() }) } else { Ok(roots) }
+    if added == 0 { Err(ClientError::NoCertificate { path: path.to_owned() }) } else { Ok(roots) }
 }

@@ -1,6 +1,6 @@
 //! What `check` says.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde_json::Value;
 
@@ -44,10 +44,16 @@ fn check_passes_a_good_configuration_and_reads_its_files() {
 
     fs::write(&ca, "no certificate\n").unwrap();
     write_closed(&config, format!("{GOOD}\nupstream.ca_file = \"{}\"\n", ca.display()));
-    let output = run(&["check", "--config", config.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(EX_CONFIG));
-    let said = text(&output.stderr);
-    assert!(said.starts_with("prebuild-gateway: upstream.ca_file: ") && said.lines().count() == 1, "{said}");
+    for (mode, problem) in [
+        (0o644, "holds no usable CA certificate"),
+        (0o664, "must be written by its owner alone: mode 0644, for instance"),
+    ] {
+        fs::set_permissions(&ca, fs::Permissions::from_mode(mode)).unwrap();
+        let output = run(&["check", "--config", config.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(EX_CONFIG));
+        let expected = format!("prebuild-gateway: upstream.ca_file: `{}` {problem}\n", ca.display());
+        assert_eq!(text(&output.stderr), expected);
+    }
 }
 
 /// The shipped example, with the files that it names put where they are.
@@ -73,13 +79,19 @@ fn check_says_whose_tokens_are_accepted() {
     assert_eq!(
         lines,
         [
-            "  org by claim group.name (\"acme-inc\" is acme, \"globex-corp\" is globex), subject by claim email, \
+            "  org by claim group.name (\"acme-inc\" is acme, \"globex-corp\" is globex), subject by claim sub, \
              tokens idp of https://idp.example.com for prebuild-gateway: read, mutate, secret and by its claim scope; \
              RS256, PS256, ES256, EdDSA; keys fetched from https://idp.example.com/.well-known/jwks.json",
+            "    typ JWT or at+jwt; leeway 30s; age until exp; keys again after 30s to 10m",
             &format!(
-                "  org acme, subject by claim sub, tokens cluster of https://kubernetes.default.svc.cluster.local for \
+                "  org by claim /kubernetes.io/namespace (\"acme-ci\" is acme), subject by claim sub, tokens cluster of https://kubernetes.default.svc.cluster.local for \
                  prebuild-gateway: read, mutate; RS256; 1 keys in {keys}"
             ),
+            "    typ JWT or at+jwt or none; leeway 30s; age at most 1day",
+            "  org by claim repository_owner_id (\"9919\" is acme), subject by claim sub, tokens github of \
+             https://token.actions.githubusercontent.com for prebuild-gateway: read, mutate; RS256; keys fetched \
+             from https://token.actions.githubusercontent.com/.well-known/jwks",
+            "    typ JWT or at+jwt; leeway 30s; age until exp; keys again after 30s to 10m",
         ]
     );
 }

@@ -2,8 +2,10 @@
 
 use std::{
     collections::HashMap,
+    fs::Permissions,
     io::{Write as _, stdin, stdout},
     num::NonZeroU32,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -178,7 +180,8 @@ impl Gateways {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), BoxError> {
-    Ok(std::fs::write(path, bytes)?)
+    std::fs::write(path, bytes)?;
+    Ok(std::fs::set_permissions(path, Permissions::from_mode(0o644))?)
 }
 
 fn method(name: Option<&str>) -> Result<&'static MethodSpec, BoxError> {

@@ -139,7 +139,7 @@ async fn a_bad_token_is_answered_as_a_made_up_key_is() {
         changed("aud", json!("else")),
         changed("iss", json!("https://evil.example.com")),
         changed("org", json!("initech")),
-        changed("sub", json!("two words")),
+        changed("sub", json!("a\u{a0}b")),
         signer.token(&json!({"alg": "none", "typ": "JWT"}), &claims()),
         signer.token(&json!({"alg": "RS256", "typ": "JWT", "kid": "es"}), &claims()),
         signer.token(&json!({"alg": "ES256", "typ": "JWT", "kid": "es", "jwk": forger.jwk("es")}), &claims()),
@@ -200,7 +200,7 @@ async fn no_token_says_where_the_gateway_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_made_up_key_ids_are_refused_cheaply_and_harm_nobody() {
+async fn a_thousand_made_up_key_ids_are_refused_cheaply_and_fail_no_call_by_a_key_that_is_known() {
     let upstream = Sandboxed::start(Rules::default()).await;
     let signer = Arc::new(Signer::p256());
     let issuer = Issuer::start(ok(&jwks(&[signer.jwk("es")]))).await;
@@ -315,20 +315,26 @@ async fn without_any_keys_a_token_is_unavailable_and_not_refused() {
     until(&mut raw, &signed(&signer, "es"), Code::Ok).await;
 }
 
+fn closed(directory: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = directory.path().join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
 /// The shipped example, with its paths and URLs put where this test has them.
 #[tokio::test]
 async fn the_example_is_served_with() {
     const EXAMPLE: &str = include_str!("../../deploy/identity-jwt.example.toml");
     let upstream = Sandboxed::start(Rules::default()).await;
     let person = Signer::p256();
-    let issuer = Issuer::start(ok(&jwks(&[person.jwk("es")]))).await;
+    let issuer = Issuer::start(ok(&jwks(&[person.jwk("es"), RSA.jwk("github")]))).await;
     let (directory, path) = key_file(&[RSA.jwk("cluster")]);
-    let token = directory.path().join("acme-token");
-    fs::write(&token, crate::harness::ACME_TOKEN).unwrap();
-    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let token = closed(&directory, "acme-token", crate::harness::ACME_TOKEN);
     let gateway = Gateway::with(upstream.address, |config| {
         let text = EXAMPLE
             .replace("https://idp.example.com/.well-known/jwks.json", &issuer.url)
+            .replace("https://token.actions.githubusercontent.com/.well-known/jwks", &issuer.url)
             .replace("/etc/prebuild-gateway/cluster-jwks.json", &path.display().to_string())
             .replace("/run/secrets/acme-token", &token.display().to_string())
             .replace("GLOBEX_TOKEN", "globex");
@@ -342,7 +348,7 @@ async fn the_example_is_served_with() {
     let claims = |scope: &str, group: &str| {
         json!({
             "iss": "https://idp.example.com", "aud": ["prebuild-gateway"], "exp": at(600), "sub": "0001",
-            "email": "ada@example.com", "group": {"name": group}, "scope": scope,
+            "group": {"name": group}, "scope": scope,
         })
     };
     let header = json!({"alg": "ES256", "typ": "at+jwt", "kid": "es"});
@@ -354,14 +360,29 @@ async fn the_example_is_served_with() {
     ] {
         until(&mut raw, &person.token(&header, &claims(scope, group)), code).await;
     }
-    let account = json!({
-        "iss": "https://kubernetes.default.svc.cluster.local", "aud": ["prebuild-gateway"], "iat": at(-60),
-        "nbf": at(-60), "exp": at(3540), "sub": "system:serviceaccount:ci:builder",
-        "kubernetes.io": {"namespace": "ci", "serviceaccount": {"name": "builder", "uid": "0198c0de"}},
-    });
-    let answered = called(&mut raw, &RSA.token(&json!({"alg": "RS256", "kid": "cluster"}), &account)).await;
+    for (owner, code) in [("9919", Code::Ok), ("1", Code::Unauthenticated)] {
+        let job = json!({
+            "iss": "https://token.actions.githubusercontent.com", "aud": "prebuild-gateway", "exp": at(300),
+            "sub": "repo:acme/app:environment:Production EU", "repository_owner": "acme",
+            "repository_owner_id": owner,
+        });
+        let token = RSA.token(&json!({"alg": "RS256", "typ": "JWT", "kid": "github"}), &job);
+        until(&mut raw, &token, code).await;
+    }
+    let account = |namespace: &str| {
+        json!({
+            "iss": "https://kubernetes.default.svc.cluster.local", "aud": ["prebuild-gateway"], "iat": at(-60),
+            "nbf": at(-60), "exp": at(3540), "sub": format!("system:serviceaccount:{namespace}:builder"),
+            "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": "builder", "uid": "0198c0de"}},
+        })
+    };
+    let header = json!({"alg": "RS256", "kid": "cluster"});
+    let mounted = |namespace: &str| RSA.token(&header, &account(namespace));
+    // Any pod may mount a token for this audience.
+    assert_eq!(by(&mut raw, &mounted("default")).await.code(), Code::Unauthenticated);
+    let answered = called(&mut raw, &mounted("acme-ci")).await;
     assert_eq!(answered.grpc().code(), Code::Ok);
     let id = answered.id();
     let audited = gateway.end().await;
-    assert_eq!(audited.of(&id)[0]["subject"], "system:serviceaccount:ci:builder");
+    assert_eq!(audited.of(&id)[0]["subject"], "system:serviceaccount:acme-ci:builder");
 }

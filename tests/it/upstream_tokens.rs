@@ -171,7 +171,7 @@ async fn only_tokens_of_exactly_one_org_are_good() {
         ("nobody's", said(value!({"organizationId": id}))),
         ("without an id", bad_subject(value!({"principal": "PRINCIPAL_USER"}))),
         ("with a name that is none", bad_subject(value!({"id": "two words"}))),
-        ("with a long name", bad_subject(value!({"id": "x".repeat(129)}))),
+        ("with a long name", bad_subject(value!({"id": "x".repeat(256)}))),
     ];
     let mut answers = Vec::new();
     for (number, (case, answer)) in cases.into_iter().enumerate() {

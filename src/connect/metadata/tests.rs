@@ -50,9 +50,19 @@ fn upstreams_retry_control_always_reaches_the_caller() {
 
 #[test]
 fn names_of_the_protocols_and_of_the_gateway_are_refused() {
-    for reserved in
-        ["Authorization", "host", "grpc-timeout", "content-type", "x-forwarded-for", "connect-timeout-ms"]
-    {
+    let of_protocols = ["Authorization", "host", "grpc-timeout", "content-type", "connect-timeout-ms"];
+    let of_callers = [
+        "X-Org-Id",
+        "x-organization-id",
+        "x-real-ip",
+        "x-forwarded-for",
+        "x-forwarded-user",
+        "x-original-url",
+        "x-original-forwarded-for",
+        "impersonate-user",
+        "x-remote-user",
+    ];
+    for reserved in of_protocols.into_iter().chain(of_callers) {
         assert_eq!(AllowList::new([reserved]).unwrap_err(), AllowListError::Reserved(reserved.to_owned()));
     }
     assert_eq!(AllowList::new(["a b"]).unwrap_err(), AllowListError::Name("a b".to_owned()));

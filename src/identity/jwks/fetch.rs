@@ -79,7 +79,7 @@ pub enum FetchError {
     #[error("the issuer's answer is larger than 1 MiB")]
     TooLarge,
     #[error("the issuer's answer {0}")]
-    Content(#[from] NotAKeySet),
+    Content(NotAKeySet),
 }
 
 impl Url {
@@ -144,7 +144,7 @@ impl Fetch {
             true => FetchError::TooLarge,
             false => FetchError::NoAnswer(error),
         })?;
-        Ok(KeySet::parse(&body.to_bytes())?)
+        KeySet::parse(&body.to_bytes()).map_err(FetchError::Content)
     }
 }
 
@@ -162,8 +162,8 @@ fn tls(url: &Url, ca_file: Option<&Path>) -> Result<ClientConfig, SetupError> {
 
 fn roots(path: &Path) -> Result<RootCertStore, SetupError> {
     let shown = path.display().to_string();
-    let pem =
-        file::read(path, Access::Open).map_err(|fault| SetupError::CaFile { path: shown.clone(), fault })?;
+    let pem = file::read(path, Access::Guarded)
+        .map_err(|fault| SetupError::CaFile { path: shown.clone(), fault })?;
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
     if added == 0 { Err(SetupError::NoCertificate(shown)) } else { Ok(roots) }

@@ -15,6 +15,9 @@ const MAX_KEYS: usize = 100;
 /// Smaller RSA keys can be broken (RFC 7518, section 3.3), larger ones the library does not take.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
+/// What `use` may say: signatures, or those of SPIFFE's tokens (JWT-SVID, section 4).
+const USES: [&str; 2] = ["sig", "jwt-svid"];
+
 /// Members of a private key. A key whose private half is published proves nothing.
 const PRIVATE: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "k"];
 
@@ -39,9 +42,9 @@ pub(in crate::identity) struct Key {
 /// Why no key is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::identity) enum NoKey {
-    /// None fits: a newer set may have one.
+    /// None has that id, or none fits: a newer set may have one.
     Unknown,
-    /// Several do, or the one with that id is for other algorithms.
+    /// Several do, or those with that id are for other algorithms.
     Unfit,
 }
 
@@ -85,37 +88,41 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    /// The one key with that id, or the only one that fits where the token names none. An id that stands twice names no
-    /// key.
+    /// The one key that fits, of those with that id where the token names one. Keys of different kinds may share an id
+    /// (RFC 7517, section 4.5); of two that fit, which one counts would be a guess.
     pub(in crate::identity) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<&Key, NoKey> {
-        let fits = |key: &&Key| key.algorithms.contains(&algorithm);
-        let candidates: Vec<&Key> = match id {
-            Some(id) => self.keys.iter().filter(|key| key.id.as_deref() == Some(id)).collect(),
-            None => self.keys.iter().filter(fits).collect(),
-        };
-        match candidates[..] {
-            [] => Err(NoKey::Unknown),
-            [key] if fits(&key) => Ok(key),
+        let mut named = self.keys.iter().filter(|key| id.is_none() || key.id.as_deref() == id).peekable();
+        let is_named = id.is_some() && named.peek().is_some();
+        let fitting: Vec<&Key> = named.filter(|key| key.algorithms.contains(&algorithm)).collect();
+        match fitting[..] {
+            [key] => Ok(key),
+            [] if !is_named => Err(NoKey::Unknown),
             _ => Err(NoKey::Unfit),
         }
     }
 }
 
 impl Key {
-    /// None if it is of another kind or for another use.
+    /// None if it is of another kind or for another use. A member that is `null` says nothing.
     fn parse(written: &Members) -> Option<Self> {
+        let mut written = written.clone();
+        written.retain(|_, value| !value.is_null());
+        Self::of(written)
+    }
+
+    fn of(written: Members) -> Option<Self> {
         if PRIVATE.iter().any(|name| written.contains_key(*name)) {
             return None;
         }
-        let (mut algorithms, public) = match text(written, "kty")? {
-            "RSA" => (Algorithm::RSA.to_vec(), rsa(written)?),
-            "EC" => curve(written)?,
-            "OKP" if text(written, "crv")? == "Ed25519" => {
-                (vec![Algorithm::EDDSA], DecodingKey::from_ed_der(&exactly(written, "x", 32)?))
+        let (mut algorithms, public) = match text(&written, "kty")? {
+            "RSA" => (Algorithm::RSA.to_vec(), rsa(&written)?),
+            "EC" => curve(&written)?,
+            "OKP" if text(&written, "crv")? == "Ed25519" => {
+                (vec![Algorithm::EDDSA], DecodingKey::from_ed_der(&exactly(&written, "x", 32)?))
             }
             _ => return None,
         };
-        if written.get("use").is_some_and(|usage| usage != "sig") {
+        if written.get("use").is_some_and(|usage| USES.iter().all(|known| usage != known)) {
             return None;
         }
         if let Some(operations) = written.get("key_ops") {
@@ -129,7 +136,7 @@ impl Key {
             None => None,
             Some(id) => Some(id.as_str()?.to_owned()),
         };
-        (!algorithms.is_empty()).then(|| Self { id, algorithms, public, written: written.clone() })
+        (!algorithms.is_empty()).then(|| Self { id, algorithms, public, written })
     }
 }
 

@@ -16,7 +16,9 @@ use crate::{
     telemetry::Metrics,
 };
 
+mod https;
 mod issuer;
+mod limited;
 
 use issuer::{Issuer, ok};
 
@@ -88,6 +90,10 @@ fn keys_that_cannot_be_used_are_left_out() {
         changed(&ec, &json!({"y": "not base64!"})),
         changed(&ec, &json!({"use": "enc"})),
         changed(&ec, &json!({"use": 7})),
+        changed(&ec, &json!({"use": "SIG"})),
+        changed(&ec, &json!({"kty": null})),
+        changed(&ec, &json!({"d": null, "k": "c2VjcmV0"})),
+        changed(&ec, &json!({"alg": "Ed25519"})),
         changed(&ec, &json!({"key_ops": ["sign"]})),
         changed(&ec, &json!({"key_ops": []})),
         changed(&ec, &json!({"key_ops": "verify"})),
@@ -118,10 +124,16 @@ fn keys_that_cannot_be_used_are_left_out() {
     let good = [
         changed(&ec, &json!({"use": "sig", "key_ops": ["sign", "verify"], "alg": "ES256"})),
         changed(&rsa, &json!({"alg": "PS256", "x5c": ["MIIB"], "x5t": "x"})),
+        changed(&ed, &json!({"alg": "EdDSA", "use": "jwt-svid"})),
+        changed(&ed, &json!({"alg": "Ed25519"})),
+        changed(
+            &ec,
+            &json!({"d": null, "use": null, "key_ops": null, "alg": null, "kid": null, "x5c": null}),
+        ),
         ed,
         p384,
     ];
-    assert_eq!(parse(&good).len(), 4);
+    assert_eq!(parse(&good).len(), good.len());
 }
 
 #[test]
@@ -151,9 +163,9 @@ fn a_set_is_one_object_of_modest_size() {
 fn a_key_is_found_by_its_id_or_as_the_only_one() {
     let (one, two) = (Signer::p256(), Signer::p256());
     let twice = parse(&[one.jwk("a"), two.jwk("a"), RSA.jwk("a"), two.jwk("b")]);
-    for algorithm in [Algorithm::ES256, Algorithm::RS256] {
-        assert!(matches!(twice.find(Some("a"), algorithm), Err(NoKey::Unfit)), "an id that stands twice");
-    }
+    assert!(matches!(twice.find(Some("a"), Algorithm::ES256), Err(NoKey::Unfit)), "two of them fit");
+    assert!(twice.find(Some("a"), Algorithm::RS256).is_ok(), "keys of two kinds may share an id");
+    assert!(matches!(twice.find(Some("a"), Algorithm::EDDSA), Err(NoKey::Unfit)), "none of them fits");
     assert!(twice.find(Some("b"), Algorithm::ES256).is_ok());
     assert!(matches!(twice.find(Some("b"), Algorithm::RS256), Err(NoKey::Unfit)));
     assert!(matches!(twice.find(Some("c"), Algorithm::ES256), Err(NoKey::Unknown)));

@@ -7,7 +7,7 @@ use jsonwebtoken::Algorithm as Signature;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// One of them, by its name (RFC 7518, section 3.1; RFC 8037).
+/// One of them, by its name (RFC 7518, section 3.1; RFC 8037; RFC 9864).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
@@ -33,6 +33,9 @@ const ALL: [(&str, Signature); 9] = [
     ("EdDSA", Signature::EdDSA),
 ];
 
+/// What RFC 9864 calls EdDSA by the only curve of it that is accepted here.
+const ED25519: &str = "Ed25519";
+
 impl Algorithm {
     pub const RS256: Self = Self(Signature::RS256);
     pub const PS256: Self = Self(Signature::PS256);
@@ -51,6 +54,9 @@ impl Algorithm {
 
     /// By its exact name: `none`, `nOnE` and `rs256` are no names.
     pub(in crate::identity) fn named(name: &str) -> Option<Self> {
+        if name == ED25519 {
+            return Some(Self::EDDSA);
+        }
         ALL.into_iter().find(|(known, _)| *known == name).map(|(_, signature)| Self(signature))
     }
 

@@ -22,6 +22,7 @@ pub(super) struct Times {
 }
 
 impl Times {
+    /// A time that is there is one: `null` is none, and refused.
     pub(super) fn of(claims: &Members) -> Result<Self, Refusal> {
         let time = |name: &str, refusal| match claims.get(name) {
             None => Ok(None),
@@ -87,10 +88,10 @@ fn audience(config: &Config, claims: &Members) -> Result<(), Refusal> {
     if is_ours { Ok(()) } else { Err(Refusal::Audience) }
 }
 
-/// It stands in logs and records: within the bounds that a configured one has.
+/// It stands in logs and records, but for spaces within the bounds that a configured one has.
 fn subject(config: &Config, claims: &Members) -> Result<SubjectId, Refusal> {
     let subject = config.subject_claim.of(claims).and_then(Value::as_str).map(SubjectId::from);
-    subject.filter(SubjectId::is_plain).ok_or(Refusal::Subject)
+    subject.filter(SubjectId::is_printable).ok_or(Refusal::Subject)
 }
 
 fn org(config: &Config, orgs: &Orgs, claims: &Members) -> Result<OrgId, Refusal> {

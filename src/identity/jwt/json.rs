@@ -16,7 +16,7 @@ pub(in crate::identity) type Members = Map<String, Value>;
 
 /// The same, as it is read.
 #[derive(Debug)]
-pub(super) struct Object(pub(super) Members);
+struct Object(Members);
 
 /// A value of which each object has each member once.
 struct Unique(Value);

@@ -14,8 +14,8 @@ use super::{
     json::{self, Members},
 };
 
-/// Room for a few hundred claims. Longer ones are not even hashed.
-pub(super) const MAX_TOKEN: usize = 8 << 10;
+/// Room for 200 groups, which is where Entra ID stops (some 11 KB). Longer ones are not even hashed.
+pub(super) const MAX_TOKEN: usize = 16 << 10;
 
 /// What a signed token has two of (RFC 7515, section 7.1), an encrypted one four and an opaque one seldom any.
 const DOT: char = '.';
@@ -23,17 +23,23 @@ const DOT: char = '.';
 /// Keys that a token brings, or says where to get: whoever forges it would choose them (RFC 8725, section 3.10).
 const EMBEDDED: [&str; 4] = ["jwk", "jku", "x5u", "x5c"];
 
-/// Members of headers of encrypted or compressed tokens (RFC 7516, section 4.1).
-const ENCRYPTED: [&str; 3] = ["enc", "zip", "epk"];
+/// Members of headers of encrypted tokens (RFC 7516, section 4.1).
+const ENCRYPTED: [&str; 2] = ["enc", "epk"];
 
 /// What a media type may leave out (RFC 7515, section 4.1.9).
 const MEDIA: &str = "application/";
 
+/// A `zip` that says so: a signed token has none anyway, but some issuers write it.
+const UNCOMPRESSED: &str = "NONE";
+
 /// A signed token in the compact form.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Token<'t> {
+    /// Header and payload, with the dot between them.
+    pub(super) message: &'t str,
     header: &'t str,
     payload: &'t str,
+    pub(super) signature: &'t str,
 }
 
 /// What of the header counts: which key checks the signature, and how.
@@ -55,8 +61,9 @@ impl<'t> Token<'t> {
             return None;
         }
         let mut parts = token.split(DOT);
-        let (header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
-        parts.next().is_none().then_some(Self { header, payload })
+        let (header, payload, signature) = (parts.next()?, parts.next()?, parts.next()?);
+        let (message, _) = token.rsplit_once(DOT)?;
+        parts.next().is_none().then_some(Self { message, header, payload, signature })
     }
 
     /// What it says of its issuer; of all the claims that is the only one that is read before the signature is checked.
@@ -69,6 +76,12 @@ impl<'t> Token<'t> {
         Some(if is_single { Ok(known) } else { Err(Refusal::Claims) })
     }
 
+    /// What it says, for those who have checked the signature.
+    pub(super) fn claims(self) -> Result<Members, Refusal> {
+        let payload = URL_SAFE_NO_PAD.decode(self.payload).map_err(|_| Refusal::Claims)?;
+        json::object(&payload).map_err(|_| Refusal::Claims)
+    }
+
     /// The header, judged by what the issuer's entry allows.
     pub(super) fn header(self, config: &Config) -> Result<Header, Refusal> {
         let header = URL_SAFE_NO_PAD.decode(self.header).map_err(|_| Refusal::Header)?;
@@ -79,6 +92,7 @@ impl<'t> Token<'t> {
             (has(&["crit"]), Refusal::Critical),
             (has(&["b64"]), Refusal::Unencoded),
             (has(&ENCRYPTED), Refusal::Encrypted),
+            (header.get("zip").is_some_and(|zip| zip != UNCOMPRESSED), Refusal::Encrypted),
             // The claims are JSON; a nested token is all that `cty` is for (RFC 7519, section 5.2).
             (has(&["cty"]), Refusal::Nested),
         ];

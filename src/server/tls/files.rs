@@ -73,7 +73,7 @@ impl Files {
         };
         let certificate = read(CERTIFICATE, &config.certificate, Access::Open)?;
         let key = read(KEY, &config.key, Access::Closed)?;
-        let client_ca = config.client_ca.as_ref().map(|path| read(CLIENT_CA, path, Access::Open));
+        let client_ca = config.client_ca.as_ref().map(|path| read(CLIENT_CA, path, Access::Guarded));
         Ok(Self::of(certificate, key.into(), client_ca.transpose()?))
     }
 

@@ -48,7 +48,9 @@ impl Folder {
     }
 
     fn client_ca(&self, pem: &str) {
-        fs::write(self.0.path().join(CLIENT_CA), pem).unwrap();
+        let file = self.0.path().join(CLIENT_CA);
+        fs::write(&file, pem).unwrap();
+        mode(&file, 0o644);
     }
 
     fn certificate(&self, pem: &str) {
@@ -217,6 +219,9 @@ async fn a_bad_pair_or_bundle_is_refused_and_the_last_good_one_stays() {
     }
     folder.client_ca("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
     refuses("client-ca.crt` holds a certificate that cannot be used").await;
+    // Whoever writes it decides who may call.
+    mode(&folder.0.path().join(CLIENT_CA), 0o664);
+    refuses("client-ca.crt` must be written by its owner alone").await;
     fs::remove_file(folder.0.path().join(CLIENT_CA)).unwrap();
     refuses("tls.client_ca: ").await;
     folder.client_ca(&pair().0);

@@ -96,6 +96,17 @@ fn no_value_begins_a_line_of_its_own() {
     }
 }
 
+/// A token's subject may have spaces and quotes.
+#[test]
+fn no_subject_begins_a_field_of_its_own() {
+    let line = CallLine { subject: Some("ci org=globex\" org=\"globex"), ..line() };
+    let text = written(LogFormat::Pretty, "info", || log_call(&line));
+    assert!(text.contains(r#"subject="ci org=globex\" org=\"globex""#), "{text}");
+    let text = written(LogFormat::Json, "info", || log_call(&line));
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&value["org"], value["subject"].as_str()), (&json!("acme"), line.subject));
+}
+
 #[test]
 fn the_exporters_own_lines_are_never_written() {
     let text = written(LogFormat::Pretty, "trace,opentelemetry=trace,h2=debug", || {

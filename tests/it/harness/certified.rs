@@ -168,6 +168,7 @@ impl Certified {
     /// Writes the file with the CAs of client certificates.
     pub(crate) fn trust(&self, pem: &str) {
         fs::write(self.client_ca(), pem).unwrap();
+        fs::set_permissions(self.client_ca(), Permissions::from_mode(0o644)).unwrap();
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -183,7 +183,13 @@ async fn no_key_comes_from_a_token_and_nothing_in_its_header_is_critical() {
     for more in [json!({"b64": false}), json!({"b64": true})] {
         rows.push(("unencoded payload", headed(&more), Some(Unencoded)));
     }
-    for more in [json!({"enc": "A128GCM"}), json!({"zip": "DEF"}), json!({"epk": {}})] {
+    for more in [
+        json!({"enc": "A128GCM"}),
+        json!({"zip": "DEF"}),
+        json!({"zip": "none"}),
+        json!({"zip": Value::Null}),
+        json!({"epk": {}}),
+    ] {
         rows.push(("encrypted or compressed", headed(&more), Some(Encrypted)));
     }
     for typ in ["JWT", "jwt", "application/jwt", "json"] {
