@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod certificate;
+mod id;
 mod passed;
 mod scope;
 #[cfg(test)]
@@ -31,66 +32,10 @@ pub(crate) mod tests;
 mod token;
 
 pub use certificate::{Names, PeerCertificate};
+pub use id::{CredentialId, OrgId, SubjectId};
 pub use passed::{Introspect, Introspected, NotIntrospected, Passed};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use token::{NotAToken, Token};
-
-macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize, schemars::JsonSchema)]
-        #[serde(transparent)]
-        pub struct $name(Arc<str>);
-
-        impl $name {
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl From<&str> for $name {
-            fn from(id: &str) -> Self {
-                Self(id.into())
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-id! {
-    /// An organisation as the gateway's config names it.
-    OrgId
-}
-id! {
-    /// Who calls.
-    SubjectId
-}
-id! {
-    /// Which credential the caller was known by; never the credential itself.
-    CredentialId
-}
-
-impl SubjectId {
-    /// The longest `sub` that there is (OpenID Connect Core, section 2).
-    const MAX: usize = 255;
-
-    /// Whether a config may have it: 1 to 255 printable ASCII characters without spaces.
-    pub fn is_plain(&self) -> bool {
-        self.is_printable() && !self.0.contains(' ')
-    }
-
-    /// Whether an issuer may have said it, and it can stand in logs and records: the same, and spaces between them
-    /// (GitHub writes environments and branches as they are called).
-    pub fn is_printable(&self) -> bool {
-        let is_bounded = (1..=Self::MAX).contains(&self.0.len()) && self.0.trim_matches(' ') == &*self.0;
-        is_bounded && self.0.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
-    }
-}
 
 /// Identifies one request in answers, logs, traces and audit records. Version 7, so that ids sort by time (RFC 9562).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -130,6 +75,7 @@ struct Cells {
     asked_organization: OnceLock<()>,
     mismatch: Mutex<Option<Mismatch>>,
     pages: AtomicUsize,
+    limited: OnceLock<()>,
     permitted: OnceLock<()>,
     intended: OnceLock<()>,
     own: OnceLock<()>,
@@ -309,6 +255,7 @@ impl Context {
             asked_organization: OnceLock::new(),
             mismatch: Mutex::default(),
             pages: AtomicUsize::new(0),
+            limited: OnceLock::new(),
             permitted: OnceLock::new(),
             intended: OnceLock::new(),
             own: OnceLock::new(),
@@ -414,6 +361,15 @@ impl Context {
 
     pub fn add_page(&self) {
         self.0.pages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether its refusal is one too many of its peer's: it is counted, and not recorded by itself.
+    pub fn is_limited(&self) -> bool {
+        self.0.limited.get().is_some()
+    }
+
+    pub fn set_limited(&self) {
+        self.0.limited.get_or_init(|| ());
     }
 
     /// Whether the call has passed every check.

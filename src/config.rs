@@ -32,6 +32,7 @@ use crate::{
 
 mod bounds;
 mod certificates;
+mod ids;
 mod jwt;
 pub mod keys;
 mod org;
@@ -218,12 +219,13 @@ impl Config {
         self.telemetry.check().map_err(|_| {
             ConfigError::new("telemetry.level", "is not a level or a list of filter directives")
         })?;
+        let ids = ids::Ids::of(&self)?;
         let certificates = certificates::resolve(&self)?;
         let tls = self.tls.clone().map(Tls::load).transpose();
         let tls = tls.map_err(|error| ConfigError::new(error.key, error))?;
         let (credentials, credential_files) = org::credentials(&self.orgs, self.tenancy, env)?;
         let parting = parting::resolve(&self, env)?;
-        let (keys, key_file) = keys::resolve(&self)?;
+        let (keys, key_file) = keys::resolve(&self, ids)?;
         let callers = Callers { keys, certificates, key_file, tokens: jwt::resolve(&self)? };
         upstream_tokens::check(&self)?;
         let base = upstream::Base::parse(&self.upstream.base_url)

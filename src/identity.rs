@@ -2,7 +2,7 @@
 //!
 //! Everything unauthenticated looks alike: one code, one text, no hint which part was wrong.
 
-use std::{collections::HashSet, sync::Arc, time::SystemTime};
+use std::{collections::HashSet, fmt, sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, header::AUTHORIZATION};
@@ -45,10 +45,19 @@ pub struct Shown<'r> {
     pub headers: &'r HeaderMap,
     /// The client's certificate, as the handshake has verified it.
     pub certificate: Option<&'r PeerCertificate>,
-    /// The peer's address has spent what it may be refused: nothing costly is done to find out who this is.
-    pub peer_is_limited: bool,
+    /// Who wants to know: whether something costly may be done for it.
+    pub asker: &'r dyn Asker,
     /// Until when somebody waits for the answer.
     pub deadline: Deadline,
+}
+
+/// On whose behalf others are asked who somebody is.
+pub trait Asker: fmt::Debug + Sync {
+    /// Whether anybody may be asked yet.
+    fn may_ask(&self) -> bool;
+
+    /// Somebody was asked, and it is nobody, or the answer was not waited for.
+    fn asked_in_vain(&self);
 }
 
 /// Why nobody is known by what a request shows. The texts are for logs: callers are told nothing but the code.
@@ -139,13 +148,15 @@ impl Identities {
             return Ok(identity);
         }
         // What is said of a token of a configured issuer is final.
-        if let Some(judged) = self.issuers.identify(token, now, shown.peer_is_limited).await {
+        if let Some(judged) = self.issuers.identify(token, now, !shown.asker.may_ask()).await {
+            if judged == Err(Refusal::UnknownKey) {
+                shown.asker.asked_in_vain();
+            }
             return Ok(judged?);
         }
         let unknown = Refused::Unauthenticated("no API key, and no token of a configured issuer");
         let tokens = self.upstream_tokens.as_ref().ok_or(unknown)?;
-        // A peer that is refused too often causes no look-ups.
-        tokens.identify(token, !shown.peer_is_limited, shown.deadline).await
+        tokens.identify(token, shown.asker, shown.deadline).await
     }
 
     /// What is, was or looks like a key of the gateway's ends here: it never goes anywhere else.

@@ -235,6 +235,14 @@ fn call_without_a_gateway_says_so() {
         (&["call", "ListPrebuilds", "{"][..], "the request is no gitpod.v1.ListPrebuildsRequest"),
         (&["call", "ListPrebuilds", r#"{"filtre": {}}"#], "gitpod.v1.ListPrebuildsRequest has no `filtre`"),
         (&["call", "ListPrebuilds", "--address", "no address"], "is not an address"),
+        (
+            &["call", "ListPrebuilds", "--ca-file", "ca.pem"],
+            "--ca-file and --certificate need an https address",
+        ),
+        (
+            &["call", "ListPrebuilds", "--certificate", "a.crt", "--certificate-key", "a.key"],
+            "--ca-file and --certificate need an https address",
+        ),
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(1));

@@ -21,11 +21,7 @@ use super::{
     record::Record,
     writer::{self, Writer},
 };
-use crate::{
-    call::Context,
-    error::{Error, Reason},
-    telemetry::Metrics,
-};
+use crate::{call::Context, error::Error, telemetry::Metrics};
 
 /// The log's file in the audit directory.
 const FILE: &str = "audit.jsonl";
@@ -162,7 +158,7 @@ impl Log {
     /// Records a refusal that never became a call. It is not waited for: a flood of refusals must not hold up calls.
     /// What finds no room is counted in a gap record, and so is what a peer has too many of: a flood must not fill the disk.
     pub fn refused(&self, context: &Context, error: &Error) {
-        if error.reason == Some(Reason::PeerLimited) {
+        if context.is_limited() {
             self.0.gaps.limited.fetch_add(1, Ordering::Relaxed);
             return;
         }

@@ -117,9 +117,15 @@ impl Args {
         let endpoint = Endpoint::new(self.address.clone()).map_err(|_| {
             Failure::new(format!("`{}` is not an address like http://127.0.0.1:8080", self.address))
         })?;
+        if endpoint.uri().scheme() != Some(&Scheme::HTTPS) {
+            // Whoever means to show a certificate must not speak plaintext unnoticed.
+            return match self.ca_file.as_ref().or(self.certificate.as_ref()) {
+                Some(_) => Err(Failure::new("--ca-file and --certificate need an https address")),
+                None => Ok(endpoint),
+            };
+        }
         let tls = ClientTlsConfig::new();
         let tls = match &self.ca_file {
-            _ if endpoint.uri().scheme() != Some(&Scheme::HTTPS) => return Ok(endpoint),
             None => tls.with_native_roots(),
             Some(path) => tls.ca_certificate(Certificate::from_pem(pem(path, "CA file")?)),
         };

@@ -13,9 +13,6 @@ pub(super) fn resolve(config: &Config) -> Result<Certificates, ConfigError> {
     for (index, entry) in entries.iter().enumerate() {
         bounds::check_caller(&entry.id, &entry.subject, &entry.scopes)
             .map_err(|(name, problem)| of_entry(index, name, problem))?;
-        if config.identity.api_keys.iter().any(|key| key.id == entry.id) {
-            return Err(of_entry(index, "id", format_args!("`{}` is the id of a key", entry.id)));
-        }
         if !config.orgs.iter().any(|org| org.id == entry.org) {
             return Err(of_entry(index, "org", format_args!("`{}` is not one of [[orgs]]", entry.org)));
         }

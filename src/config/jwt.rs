@@ -52,11 +52,6 @@ pub(super) fn resolve(config: &Config) -> Result<Tokens, ConfigError> {
         let wrong = |(name, problem): Wrong| ConfigError::new(key(name), problem);
         check(entry).map_err(wrong)?;
         check_orgs(entry, &orgs).map_err(wrong)?;
-        let keys = &config.identity.api_keys;
-        let is_taken = all[..index].iter().any(|other| other.id == entry.id);
-        if is_taken || keys.iter().any(|key| key.id == entry.id) {
-            return Err(ConfigError::new(key("id"), format_args!("`{}` is used twice", entry.id)));
-        }
         if all[..index].iter().any(|other| other.issuer == entry.issuer) {
             return Err(ConfigError::new(key("issuer"), format_args!("`{}` is used twice", entry.issuer)));
         }

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Config, ConfigError, Identity, bounds, read};
+use super::{
+    Config, ConfigError, Identity, bounds,
+    ids::{self, Ids},
+    read,
+};
 use crate::{
     call::OrgId,
     file::{self, Access},
@@ -23,6 +27,8 @@ pub struct KeyFile {
     first: String,
     /// The keys of the config itself.
     written: Vec<api_key::Config>,
+    /// All ids in the config.
+    ids: Ids,
     orgs: Vec<OrgId>,
 }
 
@@ -41,7 +47,7 @@ struct Listed {
 }
 
 /// All keys, and the file that some of them are from.
-pub(super) fn resolve(config: &Config) -> Result<(Keys, Option<KeyFile>), ConfigError> {
+pub(super) fn resolve(config: &Config, ids: Ids) -> Result<(Keys, Option<KeyFile>), ConfigError> {
     let orgs: Vec<_> = config.orgs.iter().map(|org| org.id.clone()).collect();
     let written = &config.identity.api_keys;
     each_is_sound(written)?;
@@ -56,7 +62,8 @@ pub(super) fn resolve(config: &Config) -> Result<(Keys, Option<KeyFile>), Config
         }
         return Ok((keys, None));
     };
-    let mut file = KeyFile { path: path.clone(), first: String::new(), written: written.clone(), orgs };
+    let written = written.clone();
+    let mut file = KeyFile { path: path.clone(), first: String::new(), written, ids, orgs };
     file.first = file.read()?;
     Ok((file.keys(&file.first)?, Some(file)))
 }
@@ -93,6 +100,9 @@ impl KeyFile {
         let within = |error: ConfigError| self.problem(format_args!(": {error}"));
         let listed = entries(text).map_err(within)?;
         each_is_of(&self.orgs, &listed).map_err(within)?;
+        if let Some(index) = listed.iter().position(|key| self.ids.contains(&key.id)) {
+            return Err(within(of_entry(index, "id", ids::twice(&listed[index].id))));
+        }
         Keys::new(self.written.iter().chain(&listed))
             .map_err(|error| within(duplicate(&error, self.written.len())))
     }

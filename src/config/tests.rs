@@ -98,7 +98,10 @@ fn certificate(directory: &Path) -> String {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = pair.signing_key.serialize_pem();
     fs::write(directory.join("server.crt"), pair.cert.pem()).unwrap();
-    fs::write(directory.join("client-ca.crt"), pair.cert.pem()).unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+    fs::write(directory.join("client-ca.crt"), ca.pem()).unwrap();
     fs::set_permissions(directory.join("client-ca.crt"), Permissions::from_mode(0o644)).unwrap();
     fs::write(directory.join("server.key"), &key).unwrap();
     fs::set_permissions(directory.join("server.key"), Permissions::from_mode(0o600)).unwrap();
@@ -199,7 +202,9 @@ fn the_schema_refuses_unknown_keys_everywhere() {
 fn every_bad_configuration_says_in_one_line_what_is_wrong() {
     let files = bad_configs();
     // Version control does not keep modes.
-    for file in fs::read_dir("tests/bad-configs/jwks").unwrap().map(|entry| entry.unwrap().path()) {
+    let folders = ["cas", "jwks"].map(|folder| Path::new("tests/bad-configs").join(folder));
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    for file in entries.map(|entry| entry.unwrap().path()) {
         let mode = if file.ends_with("jwks/writable.json") { 0o664 } else { 0o644 };
         fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
     }
@@ -390,4 +395,25 @@ fn the_image_is_built_from_what_is_there() {
     }
     let example = Config::parse(EXAMPLE).unwrap();
     assert_eq!(example.audit.directory, Path::new("/var/lib/prebuild-gateway/audit"));
+}
+
+#[test]
+fn a_key_file_that_takes_the_id_of_something_else_is_not_taken_later_either() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = key_file(directory.path(), KEYS_EXAMPLE);
+    let text = format!(
+        "{GOOD}\nidentity.keys_file = \"{}\"\nidentity.jwt = [{{ id = \"idp\", issuer = \"https://idp.example.com\", \
+         audiences = [\"gateway\"], jwks_url = \"https://idp.example.com/keys\", org = \"acme\" }}]",
+        file.display()
+    );
+    let file = resolve(&text).unwrap().callers.key_file.unwrap();
+    let key = |id: &str| {
+        let sha256 = "0".repeat(64);
+        format!(
+            "[[identity.api_keys]]\nid = \"{id}\"\nsubject = \"ci\"\norg = \"acme\"\nsha256 = \"{sha256}\"\n"
+        )
+    };
+    assert!(file.keys(&key("another")).is_ok());
+    let error = file.keys(&key("idp")).unwrap_err().to_string();
+    assert!(error.ends_with("identity.api_keys[0].id: id `idp` is used twice"), "{error}");
 }

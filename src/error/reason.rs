@@ -54,8 +54,8 @@ reasons! {
     /// Client certificate and token are good, and of different callers.
     IdentityConflict = "IDENTITY_CONFLICT", PermissionDenied, Caller, Never, No,
         "client certificate and token are of different callers";
-    /// Too many requests from the peer's address were refused; this one would have been, too.
-    PeerLimited = "PEER_LIMITED", ResourceExhausted, Gateway, Unsaid, No,
+    /// Too many requests from the peer's address were refused; this one would have been, too, and will be.
+    PeerLimited = "PEER_LIMITED", ResourceExhausted, Gateway, Never, No,
         "too many refused requests from this address";
     /// Whether the credentials are good cannot be told now: who would know it does not answer, or is asked too often.
     IdentityUnavailable = "IDENTITY_UNAVAILABLE", Unavailable, Gateway, Now, No,

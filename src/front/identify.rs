@@ -1,6 +1,6 @@
 //! Puts the caller's identity into the request, or refuses it.
 
-use super::{HttpRequest, HttpResponse, peers::Limited};
+use super::{HttpRequest, HttpResponse, peers::LookUps};
 use crate::{
     call::{Context, Deadline, PeerCertificate},
     error::{Error, Reason},
@@ -23,10 +23,11 @@ impl Stage<HttpRequest> for Identify {
     ) -> Result<HttpResponse, Error> {
         let (mut head, body) = request.into_parts();
         let deadline = *head.extensions.get::<Deadline>().ok_or_else(|| Error::refuse(Reason::Internal))?;
+        let asker = head.extensions.get::<LookUps>().ok_or_else(|| Error::refuse(Reason::Internal))?;
         let shown = Shown {
             headers: &head.headers,
             certificate: head.extensions.get::<PeerCertificate>(),
-            peer_is_limited: head.extensions.get::<Limited>().is_some(),
+            asker,
             deadline,
         };
         let identity = self.0.identify(shown).await?;

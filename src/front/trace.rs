@@ -81,6 +81,7 @@ impl Told {
             code,
             reason,
             decision,
+            limited: context.is_limited(),
             forwarded,
             latency,
             peer: context.peer(),

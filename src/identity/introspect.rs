@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use self::look_up::{Joined, LookUps};
-use super::{Refused, every_class};
+use super::{Asker, Refused, every_class};
 use crate::{
     call::{Deadline, Identity, Introspect, Scope, Token},
     telemetry::Metrics,
@@ -50,6 +50,13 @@ pub struct Config {
 #[derive(Clone)]
 pub struct UpstreamTokens(Arc<LookUps>);
 
+/// A question that somebody waits for. Who leaves before the answer has asked in vain: else it would be a way to ask
+/// without end.
+struct Asked<'a> {
+    asker: &'a dyn Asker,
+    in_vain: bool,
+}
+
 /// The tokens themselves are kept nowhere but with whom they are.
 type Hash = [u8; 32];
 
@@ -67,27 +74,39 @@ impl UpstreamTokens {
         Self(Arc::new(LookUps::new(config, introspect, metrics)))
     }
 
-    /// Who is known by the token, by what upstream has said of it or, if `may_ask`, says now.
+    /// Who is known by the token, by what upstream has said of it or says now. An asker that has made up too many tokens
+    /// has to wait, but with a token that was good not long ago.
     ///
     /// # Errors
-    /// Nobody, or it cannot be told before the deadline.
-    pub(super) async fn identify(&self, text: &str, may_ask: bool, deadline: Deadline) -> Outcome {
+    /// Nobody, or it cannot be told before the deadline, or must not be asked.
+    pub(super) async fn identify(&self, text: &str, asker: &dyn Asker, deadline: Deadline) -> Outcome {
         let token = Token::new(text).map_err(|_| Refused::Unauthenticated("no token of upstream's"))?;
         let hash = Sha256::digest(text).into();
         if let Some(outcome) = self.0.known(&hash) {
             return outcome;
         }
-        if !may_ask {
-            return Err(Refused::Unauthenticated("an unknown token that upstream is not asked for"));
+        if !asker.may_ask() && !self.0.was_good(&hash) {
+            return Err(self.0.capped("too many tokens of this address were nobody's"));
         }
         let mut told = match self.0.join(hash, token)? {
             Joined::Known(outcome) => return outcome,
             Joined::Waits(told) => told,
         };
+        let mut asked = Asked { asker, in_vain: true };
         let told = tokio::time::timeout_at(deadline.instant().into(), told.wait_for(Option::is_some)).await;
         let Ok(told) = told else { return Err(Refused::Late) };
         let outcome = told.ok().and_then(|outcome| outcome.clone());
-        outcome.unwrap_or(Err(Refused::Unavailable("the look-up of the token has failed")))
+        let outcome = outcome.unwrap_or(Err(Refused::Unavailable("the look-up of the token has failed")));
+        asked.in_vain = matches!(outcome, Err(Refused::Unauthenticated(_)));
+        outcome
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if self.in_vain {
+            self.asker.asked_in_vain();
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 
 use super::{
-    Expiry, Identities, NotATime, Refused, Shown,
+    Asker, Expiry, Identities, NotATime, Refused, Shown,
     api_key::{Config, KeyError, KeyHash, Keys, NewKey, NotAHash},
 };
 use crate::{
@@ -15,6 +15,18 @@ use crate::{
 };
 
 mod certificate;
+
+/// Whoever it is, it may ask.
+#[derive(Debug)]
+struct Anybody;
+
+impl Asker for Anybody {
+    fn may_ask(&self) -> bool {
+        true
+    }
+
+    fn asked_in_vain(&self) {}
+}
 
 fn config(id: &str, key: &str) -> Config {
     Config::new(id.into(), "ci".into(), "acme".into(), KeyHash::of(key))
@@ -27,9 +39,7 @@ fn headers(values: &[&str]) -> HeaderMap {
 async fn identify(identities: &Identities, values: &[&str]) -> Result<Identity, Refused> {
     let deadline = Deadline::at(Instant::now() + Duration::from_secs(1));
     let headers = headers(values);
-    identities
-        .identify(Shown { headers: &headers, certificate: None, peer_is_limited: false, deadline })
-        .await
+    identities.identify(Shown { headers: &headers, certificate: None, asker: &Anybody, deadline }).await
 }
 
 fn is_refused(result: Result<Identity, Refused>) -> bool {

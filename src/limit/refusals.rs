@@ -1,6 +1,6 @@
 //! Refused requests: a bucket per peer, so that an address that makes nothing but refusals makes few of them.
 //!
-//! Who is known and asks well spends nothing, from whatever address.
+//! Who is known and asks well spends nothing, from whatever address; and who is known has a bucket apart from strangers'.
 
 use std::{
     fmt,
@@ -15,12 +15,13 @@ use governor::{
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed},
 };
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::Rate;
+use crate::call::OrgId;
 
-/// Peers told apart, at some 300 bytes each. Who has more addresses than that gets past this, as past any such limit.
-const MAX_PEERS: u64 = 65_536;
+/// Buckets, at some 300 bytes each; those that were left alone for longest go first. Who has more addresses than that gets past this, as past any such limit.
+const MAX_BUCKETS: u64 = 65_536;
 /// What one customer or host has of IPv6, at the least (RFC 6177): 64 bits of network.
 const IPV6_NETWORK: u128 = u128::MAX << 64;
 /// A forgotten bucket has to have been full: this much more than it takes to fill one.
@@ -28,10 +29,13 @@ const FORGET_MARGIN: Duration = Duration::from_secs(1);
 
 /// The buckets. Clones share them.
 pub struct Refusals<C: Clock = MonotonicClock> {
-    peers: Cache<IpAddr, Arc<Bucket<C>>>,
+    buckets: Cache<Key, Arc<Bucket<C>>>,
     rate: Rate,
     clock: C,
 }
+
+/// Who shares a bucket: strangers of one address, and callers of one org there.
+type Key = (IpAddr, Option<OrgId>);
 
 struct Bucket<C: Clock> {
     limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
@@ -39,10 +43,10 @@ struct Bucket<C: Clock> {
     empty_until: Mutex<Option<C::Instant>>,
 }
 
-/// The peer's bucket is empty; there is something in it again after this time.
+/// The bucket is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many requests of this peer were refused")]
-pub struct Spent(pub Duration);
+pub struct Spent;
 
 impl<C: Clock + Clone + Send + Sync + 'static> Refusals<C>
 where
@@ -51,27 +55,32 @@ where
     pub fn new(rate: Rate, clock: C) -> Self {
         let fill =
             Duration::from_secs(1).mul_f64(f64::from(rate.burst.get()) / f64::from(rate.per_second.get()));
-        let peers = Cache::builder().max_capacity(MAX_PEERS).time_to_idle(fill + FORGET_MARGIN).build();
-        Self { peers, rate, clock }
+        let buckets = Cache::builder()
+            .max_capacity(MAX_BUCKETS)
+            // By how often they come, newcomers would never get a bucket in a full house.
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(fill + FORGET_MARGIN)
+            .build();
+        Self { buckets, rate, clock }
     }
 
-    /// A request of this peer is refused.
+    /// A request of this peer is refused: a stranger's, or one for this org.
     ///
     /// # Errors
     /// It was one too many.
-    pub fn spend(&self, peer: SocketAddr) -> Result<(), Spent> {
-        let bucket = self.peers.get_with(peer_of(peer), || Arc::new(Bucket::new(self.rate, &self.clock)));
+    pub fn spend(&self, peer: SocketAddr, org: Option<&OrgId>) -> Result<(), Spent> {
+        let key = (peer_of(peer), org.cloned());
+        let bucket = self.buckets.get_with(key, || Arc::new(Bucket::new(self.rate, &self.clock)));
         bucket.limiter.check().map_err(|until| {
-            let now = self.clock.now();
             *bucket.empty_until.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(until.earliest_possible());
-            Spent(until.wait_time_from(now))
+            Spent
         })
     }
 
-    /// Whether the peer's last refusal was one too many, and nothing has come into its bucket since.
+    /// Whether the last refusal of a stranger there was one too many, and nothing has come into the bucket since.
     pub fn is_spent(&self, peer: SocketAddr) -> bool {
-        self.peers.get(&peer_of(peer)).is_some_and(|bucket| {
+        self.buckets.get(&(peer_of(peer), None)).is_some_and(|bucket| {
             let until = *bucket.empty_until.lock().unwrap_or_else(PoisonError::into_inner);
             until.is_some_and(|until| until.duration_since(self.clock.now()) > 0.into())
         })
@@ -87,7 +96,7 @@ impl<C: Clock + Clone> Bucket<C> {
 
 impl<C: Clock + Clone> Clone for Refusals<C> {
     fn clone(&self) -> Self {
-        Self { peers: self.peers.clone(), rate: self.rate, clock: self.clock.clone() }
+        Self { buckets: self.buckets.clone(), rate: self.rate, clock: self.clock.clone() }
     }
 }
 
@@ -97,7 +106,7 @@ impl<C: Clock> fmt::Debug for Refusals<C> {
     }
 }
 
-/// Who shares a bucket: an IPv4 address, or a network of IPv6. A mapped address is what it maps to.
+/// Whom an address stands for: an IPv4 address, or a network of IPv6. A mapped address is what it maps to.
 fn peer_of(peer: SocketAddr) -> IpAddr {
     match peer.ip().to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK).into(),

@@ -119,7 +119,9 @@ where
         Err(_) => return Closed::Silent,
     };
     extensions.insert(Peer(peer));
-    let age = age(&shared.config, extensions.get());
+    let certificate: Option<PeerCertificate> = extensions.get().cloned();
+    let ends = certificate.as_ref().map(PeerCertificate::ends);
+    let age = age(varied(shared.config.max_connection_age), ends, SystemTime::now());
     let (requests, tasks) = (activity.clone(), shared.tasks.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().extend(extensions.clone());
@@ -129,7 +131,7 @@ where
     let mut connection = pin!(connection);
     let reason = tokio::select! {
         ended = &mut connection => return if ended.is_ok() { Closed::Peer } else { Closed::Failed },
-        reason = due(&activity, age, shared) => reason,
+        reason = due(&activity, age, certificate.as_ref(), shared) => reason,
     };
     // GOAWAY, or `connection: close` with the next answer. It ends by itself when the client has understood and the
     // streams are done; neither is waited for without end.
@@ -143,14 +145,29 @@ where
 }
 
 /// Waits for a reason to end the connection.
-async fn due<T>(activity: &Activity, age: Duration, shared: &Shared<T>) -> Closed {
+async fn due<T>(
+    activity: &Activity,
+    age: Duration,
+    certificate: Option<&PeerCertificate>,
+    shared: &Shared<T>,
+) -> Closed {
     let config = &shared.config;
     tokio::select! {
         () = activity.silent_for(config.first_request_timeout) => Closed::Silent,
         () = activity.quiet_for(config.idle_timeout) => Closed::Idle,
         () = crowded_out(activity, &shared.crowd, config.idle_timeout / CROWDED_PART) => Closed::Crowded,
         () = sleep(age) => Closed::Aged,
+        () = fallen(certificate) => Closed::Uncertified,
         () = drained(activity, shared) => Closed::Drained,
+    }
+}
+
+/// A request was refused because the client's certificate stands no more: so would all be, and the client may have another
+/// by now.
+async fn fallen(certificate: Option<&PeerCertificate>) {
+    match certificate {
+        Some(certificate) => certificate.falls().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -181,14 +198,15 @@ where
         return Ok(service.oneshot(request.map(Body::new)).await?.map(counted));
     }
     let (head, body) = request.into_parts();
+    let certificate: Option<PeerCertificate> = head.extensions.get().cloned();
     let (body, unread) = unread::lend(body, &head.headers);
     let mut response = service.oneshot(Request::from_parts(head, Body::new(body))).await?;
-    match unread.rest() {
-        None => {}
-        Some(Rest::Short(body)) => drop(tasks.spawn(unread::discard(body))),
-        Some(Rest::TooLong) => {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+    let rest = unread.rest();
+    if matches!(rest, Some(Rest::TooLong)) || certificate.is_some_and(|shown| shown.has_fallen()) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(Rest::Short(body)) = rest {
+        drop(tasks.spawn(unread::discard(body)));
     }
     Ok(response.map(counted))
 }
@@ -225,13 +243,11 @@ fn cut<T>(activity: &Activity, shared: &Shared<T>) {
     }
 }
 
-/// How old the connection may become. A client that renews its certificate is asked to come back with the new one, before
+/// How old the connection may become, at most `max`. A client that renews its certificate is asked to come back with the new one, before
 /// the old one ends and calls fail.
-fn age(config: &Config, certificate: Option<&PeerCertificate>) -> Duration {
-    let age = varied(config.max_connection_age);
-    let ends = certificate.map(PeerCertificate::ends);
-    let left = ends.map(|ends| ends.duration_since(SystemTime::now()).unwrap_or_default());
-    left.map_or(age, |left| age.min(left.mul_f64(CERTIFIED_PART)))
+pub(super) fn age(max: Duration, ends: Option<SystemTime>, now: SystemTime) -> Duration {
+    let left = ends.map(|ends| ends.duration_since(now).unwrap_or_default());
+    left.map_or(max, |left| max.min(left.mul_f64(CERTIFIED_PART)))
 }
 
 /// The age, varied by up to 10 % either way: connections that were opened together (after a deployment) must not all

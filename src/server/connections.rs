@@ -32,6 +32,8 @@ pub enum Closed {
     Crowded,
     /// It reached its age.
     Aged,
+    /// The client's certificate has ended, or its CA has gone.
+    Uncertified,
     /// The server drains.
     Drained,
 }
@@ -41,8 +43,16 @@ pub enum Closed {
 pub(super) struct Open(Arc<Connections>);
 
 impl Closed {
-    pub const ALL: [Self; 7] =
-        [Self::Peer, Self::Failed, Self::Silent, Self::Idle, Self::Crowded, Self::Aged, Self::Drained];
+    pub const ALL: [Self; 8] = [
+        Self::Peer,
+        Self::Failed,
+        Self::Silent,
+        Self::Idle,
+        Self::Crowded,
+        Self::Aged,
+        Self::Uncertified,
+        Self::Drained,
+    ];
 
     /// As a metric's label.
     pub const fn as_str(self) -> &'static str {
@@ -53,6 +63,7 @@ impl Closed {
             Self::Idle => "idle",
             Self::Crowded => "crowded",
             Self::Aged => "aged",
+            Self::Uncertified => "uncertified",
             Self::Drained => "drained",
         }
     }

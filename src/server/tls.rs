@@ -8,11 +8,11 @@ use std::{
     fmt, io,
     path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http::Extensions;
-use rustls::{ServerConfig, server::danger::ClientCertVerifier};
+use rustls::{CertificateError, Error as RustlsError, ServerConfig, server::danger::ClientCertVerifier};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::{
@@ -32,7 +32,7 @@ mod metrics;
 mod tests;
 
 pub use files::{Fault, FileError, Files};
-pub use metrics::Counters;
+pub use metrics::{Counters, Failed};
 
 /// The key of the config that names the files: they are followed as one.
 const TLS: &str = "tls";
@@ -100,7 +100,7 @@ struct Shared {
 struct InForce {
     /// Counts up, so that connections see that others are in force.
     generation: u64,
-    /// New each time, so that no session of an old one is resumed.
+    /// New each time, so that no session of an old certificate is resumed.
     settings: Arc<ServerConfig>,
     /// Judges client certificates.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
@@ -208,12 +208,13 @@ impl Tls {
         if tcp.peek(&mut first).await? == 0 || first != [HANDSHAKE] {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let in_force = self.0.current.borrow().clone();
+        let (in_force, begun) = (self.0.current.borrow().clone(), SystemTime::now());
         let stream = TlsAcceptor::from(in_force.settings.clone()).accept(tcp).await?;
         let mut extensions = Extensions::new();
         if let Some(chain) = stream.get_ref().1.peer_certificates() {
-            let certificate = client::certificate(&self.0, &in_force, chain);
-            extensions.insert(certificate.ok_or(io::ErrorKind::InvalidData)?);
+            let certificate = client::certificate(&self.0, &in_force, chain, begun);
+            let unreadable = || io::Error::other(RustlsError::from(CertificateError::BadEncoding));
+            extensions.insert(certificate.ok_or_else(unreadable)?);
         }
         Ok((stream, extensions))
     }
@@ -245,9 +246,14 @@ impl Transport for Tls {
     type Stream = TlsStream<TcpStream>;
 
     async fn open(&self, tcp: TcpStream) -> io::Result<(Self::Stream, Extensions)> {
+        let peer = tcp.peer_addr();
         let opened = self.handshake(tcp).await;
-        if opened.is_err() {
-            self.0.counters.failed.fetch_add(1, Relaxed);
+        if let Err(error) = &opened {
+            let reason = Failed::of(error);
+            self.0.counters.failed(reason);
+            let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+            // Anybody can make one fail: the count is what operators see first.
+            tracing::debug!(peer, reason = reason.as_str(), %error, "a TLS handshake has failed");
         }
         opened
     }

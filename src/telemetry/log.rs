@@ -30,6 +30,8 @@ pub struct CallLine<'a, I> {
     pub code: Code,
     pub reason: Option<Reason>,
     pub decision: Decision,
+    /// It is one of too many refusals of the peer's.
+    pub limited: bool,
     pub forwarded: Sent,
     pub latency: Duration,
     pub peer: Option<SocketAddr>,
@@ -73,11 +75,11 @@ pub fn log_call<I: fmt::Display>(line: &CallLine<'_, I>) {
             )
         };
     }
-    if is_gateway_fault(line.code, line.reason) {
-        write!(tracing::Level::WARN);
-    } else if line.reason == Some(Reason::PeerLimited) {
+    if line.limited {
         // A flood must not fill the log.
         write!(tracing::Level::DEBUG);
+    } else if is_gateway_fault(line.code, line.reason) {
+        write!(tracing::Level::WARN);
     } else {
         write!(tracing::Level::INFO);
     }

@@ -142,7 +142,10 @@ async fn who_speaks_plaintext_is_closed_without_a_word() {
         let _eof_or_reset = soon(tcp.read_to_end(&mut answer)).await;
         assert_eq!(answer, b"");
     }
-    assert_eq!(secured.gateway.counted("prebuild_gateway_tls_handshakes_failed_total").await, 3);
+    assert_eq!(
+        secured.gateway.counted("prebuild_gateway_tls_handshakes_failed_total{reason=\"other\"}").await,
+        3
+    );
 }
 
 #[tokio::test]

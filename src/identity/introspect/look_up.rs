@@ -86,6 +86,17 @@ impl LookUps {
         self.known.get(hash)
     }
 
+    /// Whether upstream has known the token not long ago, and has not refused it since.
+    pub(super) fn was_good(&self, hash: &Hash) -> bool {
+        self.known.was_good(hash)
+    }
+
+    /// Upstream is not asked.
+    pub(super) fn capped(&self, why: &'static str) -> Refused {
+        self.metrics.token_looked_up("capped");
+        Refused::Unavailable(why)
+    }
+
     /// Joins the look-up of the token, or begins one: within the bounds of all.
     pub(super) fn join(self: &Arc<Self>, hash: Hash, token: Token) -> Result<Joined, Refused> {
         let mut running = self.running();
@@ -98,8 +109,7 @@ impl LookUps {
         }
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
         let Some(place) = place.filter(|_| self.rate.check().is_ok()) else {
-            self.metrics.token_looked_up("capped");
-            return Err(Refused::Unavailable("too many tokens are looked up"));
+            return Err(self.capped("too many tokens are looked up"));
         };
         let (told, waits) = watch::channel(None);
         running.insert(hash, told.clone());

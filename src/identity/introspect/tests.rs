@@ -25,6 +25,33 @@ struct Upstream {
     says: std::sync::Mutex<Said>,
 }
 
+/// Where a question comes from.
+#[derive(Debug, Default)]
+struct Peer {
+    is_barred: bool,
+    in_vain: AtomicUsize,
+}
+
+impl Peer {
+    fn barred() -> Self {
+        Self { is_barred: true, ..Self::default() }
+    }
+
+    fn in_vain(&self) -> usize {
+        self.in_vain.load(Ordering::Relaxed)
+    }
+}
+
+impl Asker for Peer {
+    fn may_ask(&self) -> bool {
+        !self.is_barred
+    }
+
+    fn asked_in_vain(&self) {
+        self.in_vain.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Counts a question for as long as it is asked.
 struct Running(Arc<Upstream>);
 
@@ -82,7 +109,7 @@ fn bench(ttl: Duration, refused_ttl: Duration, open: bool) -> (UpstreamTokens, A
 }
 
 async fn by(tokens: &UpstreamTokens, text: &str) -> Outcome {
-    tokens.identify(text, true, Deadline::at(Instant::now() + LONG)).await
+    tokens.identify(text, &Peer::default(), Deadline::at(Instant::now() + LONG)).await
 }
 
 #[tokio::test]
@@ -129,8 +156,9 @@ async fn who_leaves_takes_the_question_from_nobody_and_with_the_last_it_ends() {
     assert_eq!(upstream.asked(), 1);
 
     upstream.open.send_replace(false);
-    let late = tokens.identify("other", true, Deadline::at(Instant::now() + SHORT)).await;
-    assert_eq!(late, Err(Refused::Late));
+    let peer = Peer::default();
+    let late = tokens.identify("other", &peer, Deadline::at(Instant::now() + SHORT)).await;
+    assert_eq!((late, peer.in_vain()), (Err(Refused::Late), 1), "or it would be a way to ask without end");
     upstream.runs(0).await;
     upstream.open.send_replace(true);
     assert!(by(&tokens, "other").await.is_ok(), "it is asked anew");
@@ -223,9 +251,47 @@ async fn upstream_is_not_asked_for_what_cannot_be_its_token_nor_where_nobody_may
     for text in ["", "two words", "t\u{e9}", &long] {
         assert!(matches!(by(&tokens, text).await, Err(Refused::Unauthenticated(_))));
     }
-    let deadline = Deadline::at(Instant::now() + LONG);
-    assert!(matches!(tokens.identify("token", false, deadline).await, Err(Refused::Unauthenticated(_))));
+    let (peer, deadline) = (Peer::barred(), Deadline::at(Instant::now() + LONG));
+    let waits = Err(Refused::Unavailable("too many tokens of this address were nobody's"));
+    assert_eq!(tokens.identify("token", &peer, deadline).await, waits);
     assert_eq!(upstream.asked(), 0);
     assert!(by(&tokens, "token").await.is_ok());
-    assert!(tokens.identify("token", false, deadline).await.is_ok(), "it is known");
+    assert!(tokens.identify("token", &peer, deadline).await.is_ok(), "it is known");
+}
+
+#[tokio::test]
+async fn a_token_that_was_good_is_asked_for_whoever_else_is_at_the_address() {
+    let (tokens, upstream) = bench(SHORT, SHORT / 2, true);
+    let (peer, deadline) = (Peer::barred(), Deadline::at(Instant::now() + LONG));
+    assert!(by(&tokens, "token").await.is_ok());
+    while upstream.asked() < 3 {
+        assert!(tokens.identify("token", &peer, deadline).await.is_ok());
+        tokio::task::yield_now().await;
+    }
+    upstream.says(Err(NotIntrospected::Nobodys("revoked")));
+    while !matches!(tokens.identify("token", &peer, deadline).await, Err(Refused::Unauthenticated(_))) {
+        tokio::task::yield_now().await;
+    }
+    upstream.says(known());
+    while !matches!(tokens.identify("token", &peer, deadline).await, Err(Refused::Unavailable(_))) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn only_questions_in_vain_are_told_to_the_asker() {
+    let (tokens, upstream) = bench(LONG, LONG / 2, true);
+    let (peer, deadline) = (Peer::default(), Deadline::at(Instant::now() + LONG));
+    assert!(tokens.identify("good", &peer, deadline).await.is_ok());
+    upstream.says(Err(NotIntrospected::Unsaid("no answer")));
+    assert!(tokens.identify("unanswered", &peer, deadline).await.is_err());
+    assert_eq!(peer.in_vain(), 0);
+    upstream.says(Err(NotIntrospected::Nobodys("made up")));
+    for _ in 0..3 {
+        assert!(tokens.identify("made-up", &peer, deadline).await.is_err());
+        assert_eq!(peer.in_vain(), 1, "upstream was asked once");
+    }
+    upstream.open.send_replace(false);
+    assert!(tokens.identify("left", &peer, deadline).now_or_never().is_none());
+    assert_eq!(peer.in_vain(), 2);
 }

@@ -67,7 +67,7 @@ fn identities() -> Identities {
 async fn both(certificate: &PeerCertificate, values: &[&str]) -> Result<Identity, Refused> {
     let headers = headers(values);
     let deadline = Deadline::at(Instant::now() + Duration::from_secs(1));
-    let shown = Shown { headers: &headers, certificate: Some(certificate), peer_is_limited: false, deadline };
+    let shown = Shown { headers: &headers, certificate: Some(certificate), asker: &Anybody, deadline };
     identities().identify(shown).await
 }
 

@@ -1,6 +1,8 @@
 //! Connections that do nothing, too little, or have been there for too long.
 
-use super::*;
+use std::time::SystemTime;
+
+use super::{super::connection::age, *};
 
 fn quick_first_request() -> Config {
     Config { first_request_timeout: SOON, linger: SOON, ..Config::default() }
@@ -134,4 +136,16 @@ async fn an_old_connection_is_cut_when_the_grace_is_over() {
     until(|| server.connections.open() == 0).await;
     assert_eq!(server.connections.closed_hard_total(), 1);
     until(|| server.connections.requests_in_flight() == 0).await;
+}
+
+#[test]
+fn a_connection_ages_before_its_certificate_ends() {
+    let (now, max) = (SystemTime::now(), Duration::from_secs(1000));
+    let ends_in = |seconds| Some(now + Duration::from_secs(seconds));
+    assert_eq!(age(max, None, now), max);
+    assert_eq!(age(max, ends_in(3600), now), max);
+    assert_eq!(age(max, ends_in(1000), now), Duration::from_secs(900));
+    assert_eq!(age(max, ends_in(10), now), Duration::from_secs(9));
+    assert_eq!(age(max, Some(now), now), Duration::ZERO);
+    assert_eq!(age(max, Some(now - max), now), Duration::ZERO, "it has ended");
 }

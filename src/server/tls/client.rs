@@ -10,7 +10,7 @@ use x509_parser::{
     certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _, time::ASN1Time,
 };
 
-use super::{InForce, Shared};
+use super::{Fault, InForce, Shared};
 use crate::call::{Names, PeerCertificate};
 
 /// The chain as it was shown in the handshake, which has verified it.
@@ -26,20 +26,24 @@ struct Judged {
     /// By the CAs of that generation.
     generation: u64,
     is_good: bool,
-    /// One of the certificates ends then.
-    until: SystemTime,
+    since: SystemTime,
+    /// One of the certificates begins or ends then; none if nothing changes any more.
+    until: Option<SystemTime>,
 }
 
-/// What every request on the connection carries; none if the certificate cannot be read.
+/// What every request on the connection carries; none if the certificate cannot be read. The handshake that has verified
+/// it began at `begun`.
 pub(super) fn certificate(
     shared: &Arc<Shared>,
     in_force: &InForce,
     chain: &[CertificateDer<'_>],
+    begun: SystemTime,
 ) -> Option<PeerCertificate> {
     let (_, leaf) = X509Certificate::from_der(chain.first()?).ok()?;
     let names = names(&leaf);
-    let ends = time(leaf.validity().not_after);
-    let standing = Standing::new(shared, in_force, chain);
+    // What had ended before was not needed to verify it.
+    let ends = times(chain).map(|(_, end)| end).filter(|end| *end > begun).min()?;
+    let standing = Standing::new(shared, in_force, chain, begun);
     Some(PeerCertificate::new(names, ends, move || standing.is_good(SystemTime::now())))
 }
 
@@ -50,25 +54,25 @@ pub(super) fn end_of(certificate: &[u8]) -> Option<i64> {
 }
 
 impl Standing {
-    pub(super) fn new(shared: &Arc<Shared>, in_force: &InForce, chain: &[CertificateDer<'_>]) -> Self {
-        // A session that was resumed was verified when it began: the first request looks again.
-        let generation = in_force.generation;
-        let judged = Judged { generation, is_good: true, until: SystemTime::UNIX_EPOCH };
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        in_force: &InForce,
+        chain: &[CertificateDer<'_>],
+        begun: SystemTime,
+    ) -> Self {
+        let judged = Judged::at(begun, in_force, true, chain);
         let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
         Self { shared: shared.clone(), chain, judged: Mutex::new(judged) }
     }
 
     /// Whether a handshake of this moment would let the certificate in. The signatures are looked at again once for each
-    /// new set of CAs, and when one of the certificates has ended: not at every request.
+    /// new set of CAs, and when one of the certificates has begun or ended, or the clock was set back: not at every
+    /// request.
     pub(super) fn is_good(&self, now: SystemTime) -> bool {
         let in_force = self.shared.current.borrow().clone();
         let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        if judged.generation != in_force.generation || (judged.is_good && judged.until <= now) {
-            *judged = Judged {
-                generation: in_force.generation,
-                is_good: self.is_verified(&in_force, now),
-                until: next_end(&self.chain, now),
-            };
+        if !judged.holds(in_force.generation, now) {
+            *judged = Judged::at(now, &in_force, self.is_verified(&in_force, now), &self.chain);
         }
         judged.is_good
     }
@@ -82,14 +86,26 @@ impl Standing {
     }
 }
 
-/// The next time at which one of the certificates ends.
-fn next_end(chain: &[CertificateDer<'_>], now: SystemTime) -> SystemTime {
-    let ends = chain.iter().filter_map(|certificate| {
+impl Judged {
+    fn at(now: SystemTime, in_force: &InForce, is_good: bool, chain: &[CertificateDer<'_>]) -> Self {
+        let changes = times(chain).flat_map(|(begin, end)| [begin, end]);
+        let until = changes.filter(|change| *change > now).min();
+        Self { generation: in_force.generation, is_good, since: now, until }
+    }
+
+    fn holds(&self, generation: u64, now: SystemTime) -> bool {
+        self.generation == generation && self.since <= now && self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// From when on and until when each of the certificates is in its time.
+fn times(chain: &[CertificateDer<'_>]) -> impl Iterator<Item = (SystemTime, SystemTime)> {
+    chain.iter().filter_map(|certificate| {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-        Some(time(certificate.validity().not_after))
-    });
-    // The last second counts as a whole (RFC 5280, section 4.1.2.5).
-    ends.map(|end| end + Duration::from_secs(1)).filter(|end| *end > now).min().unwrap_or(now)
+        let validity = certificate.validity();
+        // The last second counts as a whole (RFC 5280, section 4.1.2.5).
+        Some((time(validity.not_before), time(validity.not_after) + Duration::from_secs(1)))
+    })
 }
 
 fn time(time: ASN1Time) -> SystemTime {
@@ -112,6 +128,19 @@ pub(super) fn names(leaf: &X509Certificate<'_>) -> Names {
         }
     }
     names
+}
+
+/// What in a bundle of CAs cannot be one's certificate. Roots are trusted for being there, so that nobody else looks.
+pub(super) fn judge_authority(certificate: &[u8], now: SystemTime) -> Result<(), Fault> {
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| Fault::BadCertificate)?;
+    let constraints = certificate.basic_constraints().map_err(|_| Fault::BadCertificate)?;
+    let usage = certificate.key_usage().map_err(|_| Fault::BadCertificate)?;
+    let is_authority = constraints.is_some_and(|found| found.value.ca);
+    if !is_authority || usage.is_some_and(|found| !found.value.key_cert_sign()) {
+        return Err(Fault::NoAuthority);
+    }
+    let end = time(certificate.validity().not_after) + Duration::from_secs(1);
+    if end <= now { Err(Fault::Ended) } else { Ok(()) }
 }
 
 /// Whether it may sign others: no leaf may (X509-SVID, section 5.2).

@@ -1,12 +1,12 @@
 //! Certificate, key and the CAs of client certificates: read and judged as one.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use rustls::{
     Error as RustlsError, InconsistentKeys, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
@@ -52,6 +52,10 @@ pub enum Fault {
     BadKey,
     #[error("holds a private key that does not belong to the certificate")]
     Mismatch,
+    #[error("holds a certificate that is no CA's (basicConstraints with CA, and keyCertSign in a keyUsage)")]
+    NoAuthority,
+    #[error("holds a certificate that has ended")]
+    Ended,
 }
 
 /// All files at one time. Equal if they hold the same.
@@ -90,9 +94,9 @@ impl Files {
     /// What new connections get, if all belong together.
     pub(super) fn judge(&self, config: &Config, generation: u64) -> Result<InForce, FileError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = self.verifier(config, &provider)?;
         let pair = self.pair(config, &provider)?;
         let ends = pair.end_entity_cert().ok().and_then(|certificate| client::end_of(certificate));
-        let verifier = self.verifier(config, &provider)?;
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(|_| config.problem(CERTIFICATE, Fault::BadCertificate))?;
@@ -102,6 +106,12 @@ impl Files {
         };
         let mut settings = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
         settings.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        if verifier.is_some() {
+            // Who resumes a session shows no certificate: the one that it began with would stay for as long as the client
+            // has tickets, whatever the client has been given since.
+            settings.session_storage = Arc::new(NoServerSessionStorage {});
+            settings.send_tls13_tickets = 0;
+        }
         Ok(InForce { generation, settings: Arc::new(settings), verifier, ends })
     }
 
@@ -130,9 +140,11 @@ impl Files {
     ) -> Result<Option<Arc<dyn ClientCertVerifier>>, FileError> {
         let Some(bundle) = &self.0.client_ca else { return Ok(None) };
         let bad = || config.problem(CLIENT_CA, Fault::BadCertificate);
+        let now = SystemTime::now();
         let bundle = chain(bundle).ok_or_else(|| config.problem(CLIENT_CA, Fault::NoCertificate))?;
         let mut roots = RootCertStore::empty();
         for root in bundle {
+            client::judge_authority(&root, now).map_err(|fault| config.problem(CLIENT_CA, fault))?;
             // One that cannot be used is a mistake in the file: nobody may be shut out by it unnoticed.
             roots.add(root).map_err(|_| bad())?;
         }

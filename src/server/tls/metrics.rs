@@ -1,7 +1,7 @@
 //! What is counted of TLS, and when the certificate ends, as metrics.
 
 use std::{
-    fmt,
+    fmt, io,
     sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
@@ -11,6 +11,18 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Unit,
 };
+use rustls::Error as RustlsError;
+
+/// Why a handshake has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// The client's certificate is not good.
+    Certificate,
+    /// The client shows none, and needs one.
+    NoCertificate,
+    /// No TLS, nothing in common, a client that does not like the server's certificate, or the network.
+    Other,
+}
 
 /// What became of handshakes, and the end of the certificate in force.
 #[derive(Debug, Default)]
@@ -18,15 +30,40 @@ pub struct Counters {
     /// Handshakes that were given up for newer ones.
     pub(super) crowded: AtomicU64,
     /// All that failed, those among them.
-    pub(super) failed: AtomicU64,
+    failed: [AtomicU64; Failed::ALL.len()],
     /// Seconds since 1970; 0 if it cannot be read.
     pub(super) ends: AtomicI64,
 }
 
+impl Failed {
+    pub const ALL: [Self; 3] = [Self::Certificate, Self::NoCertificate, Self::Other];
+
+    /// As a metric's label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::NoCertificate => "no_certificate",
+            Self::Other => "other",
+        }
+    }
+
+    pub(super) fn of(error: &io::Error) -> Self {
+        match error.get_ref().and_then(|error| error.downcast_ref()) {
+            Some(RustlsError::InvalidCertificate(_)) => Self::Certificate,
+            Some(RustlsError::NoCertificatesPresented) => Self::NoCertificate,
+            _ => Self::Other,
+        }
+    }
+}
+
 impl Counters {
-    /// Handshakes that failed: also those given up, and connections that spoke no TLS.
-    pub fn handshakes_failed(&self) -> u64 {
-        self.failed.load(Relaxed)
+    pub(super) fn failed(&self, reason: Failed) {
+        self.failed[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Handshakes that failed for this reason; other ones are also those given up, and connections that spoke no TLS.
+    pub fn handshakes_failed(&self, reason: Failed) -> u64 {
+        self.failed[reason as usize].load(Relaxed)
     }
 
     /// Handshakes given up because too many were under way.
@@ -44,21 +81,15 @@ impl Counters {
 impl Collector for Counters {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let kind = ConstCounter::new(0_u64).metric_type();
-        let handshakes = [
-            (
-                "tls_handshakes_failed",
-                "Connections without a TLS handshake that succeeded",
-                self.handshakes_failed(),
-            ),
-            (
-                "tls_handshakes_crowded_out",
-                "Of these, handshakes given up because too many were under way",
-                self.handshakes_crowded_out(),
-            ),
-        ];
-        for (name, help, count) in handshakes {
-            ConstCounter::new(count).encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        let help = "Connections without a TLS handshake that succeeded, by reason";
+        let mut failed = encoder.encode_descriptor("tls_handshakes_failed", help, None, kind)?;
+        for reason in Failed::ALL {
+            let labels = [("reason", reason.as_str())];
+            ConstCounter::new(self.handshakes_failed(reason)).encode(failed.encode_family(&labels)?)?;
         }
+        let help = "Of these, handshakes given up because too many were under way";
+        let crowded = encoder.encode_descriptor("tls_handshakes_crowded_out", help, None, kind)?;
+        ConstCounter::new(self.handshakes_crowded_out()).encode(crowded)?;
         if let Some(ends) = self.certificate_ends() {
             let (name, help) = ("tls_certificate_expiry_timestamp", "When the server's certificate ends");
             let gauge = ConstGauge::new(ends);

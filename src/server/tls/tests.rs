@@ -195,7 +195,7 @@ async fn what_was_looked_at_is_what_is_taken() {
 async fn a_bad_pair_or_bundle_is_refused_and_the_last_good_one_stays() {
     let (certificate, key) = pair();
     let folder = Folder::with(&certificate, &key);
-    folder.client_ca(&pair().0);
+    folder.client_ca(&client::ca().pem());
     let tls = Tls::load(folder.with_client_ca()).unwrap();
     let good = current(&tls);
     let refuses = async |expected: &str| {
@@ -224,7 +224,7 @@ async fn a_bad_pair_or_bundle_is_refused_and_the_last_good_one_stays() {
     refuses("client-ca.crt` must be written by its owner alone").await;
     fs::remove_file(folder.0.path().join(CLIENT_CA)).unwrap();
     refuses("tls.client_ca: ").await;
-    folder.client_ca(&pair().0);
+    folder.client_ca(&client::ca().pem());
     assert_eq!(tls.take(tls.look()).await, Taken::InForce, "the bundle changes alone");
 }
 

@@ -37,6 +37,7 @@ fn line<'a>() -> CallLine<'a, &'a str> {
         code: Code::Ok,
         reason: None,
         decision: Decision::Allowed,
+        limited: false,
         forwarded: Sent::Yes,
         latency: Duration::from_micros(12_345),
         peer: Some("192.0.2.7:4711".parse().unwrap()),
@@ -82,6 +83,9 @@ fn faults_of_the_gateway_are_warnings_with_their_causes_and_refusals_are_not() {
     assert_eq!(written(LogFormat::Json, "warn", || log_call(&refusal)), "");
     let upstream = CallLine { code: Code::Unavailable, reason: None, ..line() };
     assert_eq!(written(LogFormat::Json, "warn", || log_call(&upstream)), "");
+    let reason = Some(Reason::IdentityUnavailable);
+    let flood = CallLine { code: Code::Unavailable, reason, limited: true, ..line() };
+    assert_eq!(written(LogFormat::Json, "info", || log_call(&flood)), "");
 }
 
 #[test]

@@ -78,8 +78,60 @@ async fn a_peer_that_is_refused_too_often_causes_no_look_ups() {
         assert!(bench.list(&format!("made-up-{number}")).await.is_err());
         assert_eq!(bench.list(TOKEN).await, Ok(()), "who is known is not touched");
     }
-    let allowed = 3 + usize::try_from(begun.elapsed().as_secs()).unwrap();
+    // Two where one comes in: the second finds that there was one only.
+    let allowed = 3 + 2 * usize::try_from(begun.elapsed().as_secs()).unwrap();
     assert!(bench.asked() <= allowed, "{}", bench.asked());
+    // Who comes with a new one waits.
+    bench.upstream.sandbox.issue(bench.upstream.acme.organization_id, "new", Some(JANE));
+    let mut waited = false;
+    soon(async {
+        while let Err(reason) = bench.list("new").await {
+            assert_eq!(reason, "IDENTITY_UNAVAILABLE");
+            waited = true;
+        }
+    })
+    .await;
+    assert!(waited || begun.elapsed() > Duration::from_secs(1));
+}
+
+/// Somebody with no token at all shares the address.
+#[tokio::test]
+async fn a_neighbour_without_tokens_keeps_no_new_token_out() {
+    let mut bench = Bench::with(|config| {
+        let one = NonZeroU32::MIN;
+        config.limits.refusals = Rate { per_second: one, burst: one };
+    })
+    .await;
+    for number in 0..15 {
+        let token = format!("good-{number}");
+        bench.upstream.sandbox.issue(bench.upstream.acme.organization_id, &token, Some(JANE));
+        for _ in 0..5 {
+            let request = bench.raw.bare("/gitpod.v1.PrebuildService/ListPrebuilds");
+            bench.raw.call(request.header("content-type", GRPC.0), frame(0, b"")).await;
+        }
+        assert_eq!(bench.list(&token).await, Ok(()), "{number}");
+    }
+}
+
+/// Who does not wait for the answer has asked all the same.
+#[tokio::test]
+async fn strangers_that_leave_before_the_answer_are_not_spared() {
+    let upstream = Upstream::start([Answer::silence(), Answer::silence(), Answer::silence()]).await;
+    let gateway = Gateway::with(upstream.address, |config| {
+        enabled(config);
+        let one = NonZeroU32::MIN;
+        config.limits.refusals = Rate { per_second: one, burst: one };
+    })
+    .await;
+    let (mut raw, begun) = (Raw::connect(gateway.address).await, Instant::now());
+    for number in 0..30 {
+        let request = by(&raw, "ListPrebuilds", &format!("made-up-{number}")).header("grpc-timeout", "20m");
+        let reason = raw.call(request, frame(0, b"")).await.grpc().reason().unwrap();
+        assert!(["DEADLINE_EXCEEDED", "IDENTITY_UNAVAILABLE"].contains(&&*reason), "{reason}");
+    }
+    let allowed = 2 + 2 * (1 + usize::try_from(begun.elapsed().as_secs()).unwrap());
+    assert!(upstream.seen().len() <= allowed, "{}", upstream.seen().len());
+    assert!(gateway.counted("prebuild_gateway_peer_limited_total").await > 0);
 }
 
 /// Calls one after the other until it is told to stop; how many there were.

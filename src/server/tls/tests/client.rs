@@ -92,7 +92,7 @@ fn what_may_sign_others_is_an_authority() {
     assert!(ca.is_authority);
 }
 
-fn ca() -> CertifiedIssuer<'static, KeyPair> {
+pub(super) fn ca() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
@@ -105,13 +105,14 @@ async fn a_certificate_stands_until_it_ends_or_its_ca_goes() {
     folder.client_ca(&ca.pem());
     let tls = Tls::load(folder.with_client_ca()).unwrap();
     let mut params = CertificateParams::new(vec!["ci.test".to_owned()]).unwrap();
+    let begun = SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
     let shown = |params: &CertificateParams| {
         let leaf = params.signed_by(&KeyPair::generate().unwrap(), &ca).unwrap();
-        client::certificate(&tls.0, &current(&tls), &[leaf.der().clone()]).unwrap()
+        client::certificate(&tls.0, &current(&tls), &[leaf.der().clone()], begun).unwrap()
     };
     let stands = shown(&params);
     assert!(stands.stands() && stands.stands());
-    // A session may be resumed by a certificate that has ended meanwhile.
+    // It has ended since the handshake.
     params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     assert!(!shown(&params).stands());
 
@@ -141,10 +142,56 @@ async fn a_certificate_that_ends_is_seen_to_end() {
     let mut params = CertificateParams::new(vec!["ci.test".to_owned()]).unwrap();
     params.not_after = rcgen::date_time_ymd(2400, 1, 1);
     let leaf = params.signed_by(&KeyPair::generate().unwrap(), &ca).unwrap();
-    let standing = client::Standing::new(&tls.0, &current(&tls), &[leaf.der().clone()]);
+    let standing = client::Standing::new(&tls.0, &current(&tls), &[leaf.der().clone()], SystemTime::now());
     let end =
         SystemTime::UNIX_EPOCH + Duration::from_secs(params.not_after.unix_timestamp().try_into().unwrap());
     assert!(standing.is_good(SystemTime::now()));
     assert!(standing.is_good(end), "the last second is a whole one");
     assert!(!standing.is_good(end + Duration::from_secs(1)));
+    // A clock that was wrong, and is set right.
+    assert!(standing.is_good(SystemTime::now()), "it was ahead");
+    let begin =
+        SystemTime::UNIX_EPOCH + Duration::from_secs(params.not_before.unix_timestamp().try_into().unwrap());
+    assert!(!standing.is_good(begin - Duration::from_secs(1)));
+    assert!(standing.is_good(SystemTime::now()), "it was behind");
+}
+
+#[test]
+fn a_connection_counts_the_first_end_in_the_chain() {
+    let ((certificate, key), ca) = (pair(), ca());
+    let folder = Folder::with(&certificate, &key);
+    folder.client_ca(&ca.pem());
+    let tls = Tls::load(folder.with_client_ca()).unwrap();
+    let chain = [2400, 2300, 2020].map(|year| {
+        let mut params = CertificateParams::new(vec!["ci.test".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        params.signed_by(&KeyPair::generate().unwrap(), &ca).unwrap().der().clone()
+    });
+    let shown = client::certificate(&tls.0, &current(&tls), &chain, SystemTime::now()).unwrap();
+    let end = rcgen::date_time_ymd(2300, 1, 1).unix_timestamp() + 1;
+    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(end.try_into().unwrap());
+    assert_eq!(shown.ends(), end, "and not that of one that nothing was verified by");
+}
+
+#[test]
+fn a_bundle_holds_cas_and_nothing_else() {
+    let ((certificate, key), good) = (pair(), ca());
+    let folder = Folder::with(&certificate, &key);
+    let fault = |change: &dyn Fn(&mut CertificateParams)| {
+        let mut params = CertificateParams::new(vec!["ca.test".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        let other = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        folder.client_ca(&format!("{}{}", good.pem(), other.pem()));
+        let loaded = Tls::load(folder.with_client_ca());
+        loaded.err().map(|error| (error.key, error.fault))
+    };
+    let no_authority = Some(("tls.client_ca", Fault::NoAuthority));
+    assert_eq!(fault(&|_| {}), None);
+    assert_eq!(fault(&|params| params.key_usages = vec![KeyUsagePurpose::KeyCertSign]), None);
+    assert_eq!(fault(&|params| params.is_ca = IsCa::NoCa), no_authority);
+    assert_eq!(fault(&|params| params.is_ca = IsCa::ExplicitNoCa), no_authority);
+    assert_eq!(fault(&|params| params.key_usages = vec![KeyUsagePurpose::CrlSign]), no_authority);
+    let ended = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    assert_eq!(fault(&ended), Some(("tls.client_ca", Fault::Ended)));
 }

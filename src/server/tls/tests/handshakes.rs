@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::body::Body;
 
 use super::*;
-use crate::server::{Closed, Connections, Server, Shutdown};
+use crate::server::{Closed, Connections, Server, Shutdown, tls::Failed};
 
 /// No test waits longer for its event; a busy machine is given time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -118,5 +118,5 @@ async fn who_stalls_a_handshake_keeps_nobody_out() {
     // There is room now.
     running.serves().await;
     assert_eq!(running.tls.counters().handshakes_crowded_out(), 1);
-    assert_eq!(running.tls.counters().handshakes_failed(), 1);
+    assert_eq!(running.tls.counters().handshakes_failed(Failed::Other), 1);
 }
