@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+# What the gateway asks once whenever it starts; no test is about it.
+WHO_AM_I = "/api/gitpod.v1.IdentityService/GetAuthenticatedIdentity"
+# As the gateway's configuration has it.
+ORGANIZATION = {"organizationId": "0198c0de-0000-7000-8000-00000000acce"}
+
 # What a test does not wait for: a silent upstream ends with its test.
 NEVER = 60
 
@@ -57,6 +62,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         url = urlsplit(self.path)
+        if url.path == WHO_AM_I:
+            return answers(ORGANIZATION)(self)
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.requests.append(Request(url.path, parse_qs(url.query), headers, body))
         self.server.answer(self)
