@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prebuild_gateway::{identity::api_key::KeyHash, proto::gitpod::v1::ListPrebuildsRequest, sandbox::Rules};
+use prebuild_gateway::{
+    config::Config, identity::api_key::KeyHash, proto::gitpod::v1::ListPrebuildsRequest, sandbox::Rules,
+};
 use serde_json::json as value;
 use tempfile::{NamedTempFile, TempDir};
 use tonic::Code;
@@ -222,4 +224,45 @@ async fn a_call_in_flight_ends_as_it_began() {
     assert_eq!(late.reason().as_deref(), Some("UNAUTHENTICATED"));
     gate.cancel();
     call.await.unwrap().unwrap();
+}
+
+/// The shipped examples, with their paths and hashes put where this test has them.
+#[tokio::test]
+async fn the_examples_are_served_with() {
+    const EXAMPLE: &str = include_str!("../../deploy/identity-api-keys.example.toml");
+    const KEYS: &str = include_str!("../../deploy/keys.example.toml");
+    let hash = |key: &str| KeyHash::of(key).to_string();
+    let in_force = [
+        ("fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9", "pgw_january"),
+        ("baa5a0964d3320fbc0c6a922140453c8513ea24ab8fd0577034804a967248096", "pgw_february"),
+    ];
+    let upstream = Sandboxed::start(Rules::default()).await;
+    let file = KeyFile::of(&[]);
+    // The examples' dates pass, this test shall not.
+    let keys = KEYS.replace("2027-01-31T", "9999-01-31T");
+    file.replace(&in_force.iter().fold(keys, |text, (old, key)| text.replace(old, &hash(key))));
+    let token = file.directory.path().join("acme-token");
+    std::fs::write(&token, crate::harness::ACME_TOKEN).unwrap();
+    std::fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
+    let gateway = Gateway::with(upstream.address, |config| {
+        let text = EXAMPLE
+            .replace(&"0".repeat(64), &hash("pgw_dashboard"))
+            .replace("/etc/prebuild-gateway/keys.toml", &file.path().display().to_string())
+            .replace("/run/secrets/acme-token", &token.display().to_string());
+        let mut example = Config::parse(&text).unwrap();
+        example.audit.clone_from(&config.audit);
+        example.upstream.clone_from(&config.upstream);
+        *config = example;
+    })
+    .await;
+    let mut raw = Raw::connect(gateway.address).await;
+    for key in ["pgw_dashboard", "pgw_january", "pgw_february"] {
+        assert_eq!(by(&mut raw, key).await, Code::Ok, "{key}");
+    }
+    assert_eq!(by(&mut raw, "pgw_march").await, Code::Unauthenticated);
+    let cancel = raw
+        .bare("/gitpod.v1.PrebuildService/CancelPrebuild")
+        .header("content-type", "application/grpc")
+        .header("authorization", "Bearer pgw_dashboard");
+    assert_eq!(raw.call(cancel, frame(0, b"")).await.grpc().code(), Code::PermissionDenied);
 }
