@@ -216,9 +216,10 @@ impl App {
     }
 
     /// Asks upstream in the background what it calls the orgs, so that no first call has to, until it has said so of
-    /// each; `pause` goes before the first question, and is doubled before each further one.
+    /// each, and again while a credential is another organization's; `pause` goes before the first question, and is
+    /// doubled before each further one.
     pub fn learn_organizations(&self, pause: Duration) {
-        let asking = self.state.learn.clone().until_settled(self.state.orgs.all(), pause);
+        let asking = self.state.learn.clone().keep_settled(self.state.orgs.all(), pause);
         tokio::spawn(self.drain.clone().run_until_cancelled_owned(asking));
     }
 

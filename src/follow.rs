@@ -6,7 +6,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{sync::watch, task::spawn_blocking, time};
@@ -16,6 +16,10 @@ use crate::telemetry::Metrics;
 
 #[cfg(test)]
 mod tests;
+
+/// Before what was refused for now is judged again, at the most: an operator who has mended it elsewhere can wait, or
+/// ask.
+const MAX_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// Something that files say.
 pub trait Follow: Send + Sync + 'static {
@@ -39,6 +43,9 @@ pub enum Taken {
     InForce,
     /// It cannot be served with, and what was in force stays. In one line, without secrets.
     Refused(String),
+    /// So far, and something else than the files may change that: it is judged again after a while, also if the next
+    /// looks show the same.
+    RefusedForNow(String),
     /// It cannot be told yet. The next look is judged again, also if it shows the same.
     Undecided(String),
 }
@@ -68,6 +75,18 @@ struct Follower<F: Follow> {
     seen: F::Look,
     /// The last look that was acted on; none if it has to be judged again.
     judged: Option<F::Look>,
+    /// The last look that was counted as refused: once, however often it is judged.
+    refused: Option<F::Look>,
+    /// Goes before what was refused for now is judged again.
+    pause: Pause,
+}
+
+/// Twice as long each time.
+#[derive(Debug)]
+struct Pause {
+    first: Duration,
+    next: Duration,
+    over: Option<Instant>,
 }
 
 impl Asking {
@@ -104,6 +123,8 @@ impl Following {
             problem: Arc::clone(&problem),
             seen: first.clone(),
             judged: Some(first),
+            refused: None,
+            pause: Pause::of(every),
         };
         let followed = CancellationToken::new();
         tokio::spawn(followed.clone().run_until_cancelled_owned(follower.run(every, asking.0.subscribe())));
@@ -140,31 +161,38 @@ impl<F: Follow> Follower<F> {
     async fn consider(&mut self, look: F::Look, is_asked: bool) {
         let is_settled = look == self.seen;
         self.seen = look;
-        if is_asked || (is_settled && self.judged.as_ref() != Some(&self.seen)) {
-            self.judge().await;
+        let is_open = self.judged.as_ref() != Some(&self.seen) || self.pause.is_over();
+        if is_asked || (is_settled && is_open) {
+            self.judge(is_asked).await;
         }
     }
 
     /// What is shown and counted is true by the time that it can be seen.
-    async fn judge(&mut self) {
-        let (look, key) = (self.seen.clone(), &self.key);
+    async fn judge(&mut self, is_asked: bool) {
+        let look = self.seen.clone();
         let taken = self.followed.take(look.clone()).await;
+        if self.judged.as_ref() != Some(&look) {
+            self.pause.reset();
+        }
         self.judged = (!matches!(taken, Taken::Undecided(_))).then_some(look);
+        match &taken {
+            Taken::RefusedForNow(_) => self.pause.begin(),
+            Taken::InForce | Taken::Refused(_) | Taken::Undecided(_) => self.pause.reset(),
+        }
+        let key = &self.key;
         match taken {
             Taken::InForce => {
                 self.metrics.reloaded(key, true);
+                self.refused = None;
                 tracing::info!(key, "what the file holds now is in force");
                 self.show(None);
             }
-            Taken::Refused(problem) => {
-                self.metrics.reloaded(key, false);
-                tracing::error!(
-                    key,
-                    problem,
-                    "what the file holds now is not taken; the last good state stays"
-                );
-                self.show(Some(problem));
+            Taken::Refused(problem) => self.refuse(problem),
+            // Whoever asks is told each time.
+            Taken::RefusedForNow(problem) if is_asked || self.refused.as_ref() != Some(&self.seen) => {
+                self.refuse(problem);
             }
+            Taken::RefusedForNow(problem) => self.show(Some(problem)),
             Taken::Undecided(problem) => {
                 // Told once, not at every look.
                 if self.problem().as_ref() != Some(&problem) {
@@ -175,12 +203,39 @@ impl<F: Follow> Follower<F> {
         }
     }
 
+    fn refuse(&mut self, problem: String) {
+        let key = &self.key;
+        self.metrics.reloaded(key, false);
+        self.refused = Some(self.seen.clone());
+        tracing::error!(key, problem, "what the file holds now is not taken; the last good state stays");
+        self.show(Some(problem));
+    }
+
     fn problem(&self) -> Option<String> {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn show(&self, problem: Option<String>) {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+impl Pause {
+    fn of(first: Duration) -> Self {
+        Self { first, next: first, over: None }
+    }
+
+    fn begin(&mut self) {
+        self.over = Some(Instant::now() + self.next);
+        self.next = (self.next * 2).min(MAX_PAUSE);
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.is_some_and(|over| Instant::now() >= over)
+    }
+
+    fn reset(&mut self) {
+        *self = Self::of(self.first);
     }
 }
 

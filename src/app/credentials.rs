@@ -33,7 +33,8 @@ impl Follow for FollowedCredential {
         match self.learn.renew(&self.file.org, &token).await {
             Ok(()) => Taken::InForce,
             Err(reason) if reason.is_open() => Taken::Undecided(reason.to_string()),
-            Err(reason) => Taken::Refused(reason.to_string()),
+            // Upstream may know the token later, another org may give it up.
+            Err(reason) => Taken::RefusedForNow(reason.to_string()),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{Deadline, OrgId, SubjectId, Token};
 pub struct Passed {
     token: Token,
     principal: i32,
+    organization: String,
     tier: String,
     is_refused: AtomicBool,
 }
@@ -25,6 +26,8 @@ pub struct Introspected {
     pub subject: SubjectId,
     /// `gitpod.v1.Principal`, as upstream has it.
     pub principal: i32,
+    /// What upstream calls the organization.
+    pub organization: String,
     /// Of the organization; empty where upstream does not say it.
     pub tier: String,
 }
@@ -48,11 +51,14 @@ pub trait Introspect: fmt::Debug + Send + Sync + 'static {
         token: Token,
         deadline: Deadline,
     ) -> BoxFuture<'static, Result<Introspected, NotIntrospected>>;
+
+    /// Whether the org is still the one that is this organization.
+    fn stands(&self, org: &OrgId, organization: &str) -> bool;
 }
 
 impl Passed {
-    pub fn new(token: Token, principal: i32, tier: String) -> Self {
-        Self { token, principal, tier, is_refused: AtomicBool::new(false) }
+    pub fn new(token: Token, principal: i32, organization: String, tier: String) -> Self {
+        Self { token, principal, organization, tier, is_refused: AtomicBool::new(false) }
     }
 
     pub fn token(&self) -> &Token {
@@ -61,6 +67,11 @@ impl Passed {
 
     pub fn principal(&self) -> i32 {
         self.principal
+    }
+
+    /// By which the org was found.
+    pub fn organization(&self) -> &str {
+        &self.organization
     }
 
     pub fn tier(&self) -> &str {

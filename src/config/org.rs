@@ -9,6 +9,7 @@ use super::{ConfigError, Env, bounds};
 use crate::{
     call::{NotAToken, OrgId, Token},
     file::{self, Access},
+    identity::api_key::is_marked,
     limit::Rate,
     upstream::{Credentials, Mode, same},
 };
@@ -59,6 +60,16 @@ pub struct CredentialFile {
     /// What it held when the config was resolved.
     pub first: Token,
     path: PathBuf,
+}
+
+/// What is there is no org's credential.
+#[derive(Debug, thiserror::Error)]
+enum NotACredential {
+    #[error(transparent)]
+    Text(#[from] NotAToken),
+    /// It would go upstream.
+    #[error("is an API key of the gateway's, not a token of upstream's")]
+    Key,
 }
 
 /// What the orgs are known by upstream at start, and where some of it may change.
@@ -127,8 +138,12 @@ fn are_one(one: &Org, other: &Org) -> bool {
 }
 
 /// The token is never shown, whatever is wrong with it.
-fn token(text: &str) -> Result<Token, NotAToken> {
-    Token::new(text.trim())
+fn token(text: &str) -> Result<Token, NotACredential> {
+    let text = text.trim();
+    if is_marked(text) {
+        return Err(NotACredential::Key);
+    }
+    Ok(Token::new(text)?)
 }
 
 impl CredentialFile {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Config, ConfigError};
-use crate::upstream::same;
+use crate::upstream::{Mode, same};
 
 /// A token that was revoked must not work for longer.
 const MAX_TTL: Duration = Duration::from_secs(10 * 60);
@@ -22,8 +22,16 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if tokens.enabled { each_org_is_another(config) } else { Ok(()) }
 }
 
-/// The organization of a token tells the org.
+/// The organization of a token tells the org. Where two orgs may turn out to be one organization, it has to be written:
+/// a token would be of whichever upstream is asked for first.
 fn each_org_is_another(config: &Config) -> Result<(), ConfigError> {
+    let missing = config.orgs.iter().position(|org| org.upstream_organization_id.is_none());
+    if let Some(index) = missing.filter(|_| config.tenancy == Mode::Strict) {
+        return Err(ConfigError::new(
+            format_args!("orgs[{index}].upstream_organization_id"),
+            "is required with tenancy = \"strict\" and identity.upstream_tokens",
+        ));
+    }
     let ids = config.orgs.iter().enumerate();
     let ids: Vec<_> =
         ids.filter_map(|(index, org)| Some((index, org.upstream_organization_id.as_deref()?))).collect();

@@ -1,9 +1,14 @@
 //! When a look counts, and what becomes of it.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
-use super::{Asking, Follow, Follower, Following, Problem, Taken};
+use super::{Asking, Follow, Follower, Following, MAX_PAUSE, Pause, Problem, Taken};
 use crate::telemetry::Metrics;
+
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Takes everything but what is "bad", and cannot tell of what is "odd".
 #[derive(Clone, Default)]
@@ -24,6 +29,7 @@ impl Follow for Recorder {
         self.0.lock().unwrap().push(look);
         match look {
             "bad" => Taken::Refused("it is bad".to_owned()),
+            "early" => Taken::RefusedForNow("not now".to_owned()),
             "odd" => Taken::Undecided("it is odd".to_owned()),
             _ => Taken::InForce,
         }
@@ -47,6 +53,8 @@ impl Bench {
             problem: Problem::default(),
             seen: "first",
             judged: Some("first"),
+            refused: None,
+            pause: Pause::of(PAUSE),
         };
         Self { follower, recorder, metrics }
     }
@@ -96,6 +104,37 @@ async fn what_cannot_be_told_yet_is_judged_at_every_look() {
 }
 
 #[tokio::test]
+async fn what_is_refused_for_now_is_judged_again_ever_more_seldom_and_counted_once() {
+    let mut bench = Bench::new();
+    let begun = Instant::now();
+    let mut judged = 0;
+    while begun.elapsed() < PAUSE * 8 {
+        judged += bench.sees(&["early"]).await.len();
+        tokio::task::yield_now().await;
+    }
+    // At 0, 1 and 3 pauses, and at 7.
+    assert!((2..=4).contains(&judged), "{judged}");
+    assert_eq!(bench.follower.problem().as_deref(), Some("not now"));
+    bench.counted("refused", 1);
+    assert_eq!(bench.sees(&["good", "good"]).await, ["good"], "without a pause");
+    assert_eq!(bench.follower.problem(), None);
+    assert_eq!(bench.sees(&["early", "early"]).await, ["early"]);
+    bench.counted("refused", 2);
+    // A look at something else in between, which does not count, changes nothing of that.
+    assert_eq!(bench.sees(&["half", "early"]).await, [""; 0]);
+    let begun = Instant::now();
+    while bench.sees(&["early"]).await.is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is never judged again");
+        tokio::task::yield_now().await;
+    }
+    let mut pause = Pause::of(PAUSE);
+    for _ in 0..100 {
+        pause.begin();
+    }
+    assert_eq!(pause.next, MAX_PAUSE);
+}
+
+#[tokio::test]
 async fn who_asks_is_answered_at_once_and_every_time() {
     let mut bench = Bench::new();
     bench.follower.consider("new", true).await;
@@ -107,7 +146,7 @@ async fn who_asks_is_answered_at_once_and_every_time() {
 #[tokio::test]
 async fn the_task_looks_when_asked_and_ends_with_its_handle() {
     let (recorder, asking, metrics) = (Recorder::default(), Asking::new(), Metrics::new());
-    let hour = std::time::Duration::from_secs(3600);
+    let hour = Duration::from_secs(3600);
     let following = Following::begin(recorder.clone(), "first", hour, &asking, metrics);
     assert_eq!((following.key(), following.problem()), ("section.file", None));
     asking.ask();

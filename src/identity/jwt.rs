@@ -36,6 +36,7 @@ pub use algorithm::{Algorithm, NotAsymmetric};
 pub use config::Config;
 pub use path::{ClaimPath, NotAPath};
 pub use refusal::Refusal;
+pub(super) use token::is_shaped;
 
 /// The issuers whose tokens are accepted. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -75,8 +76,9 @@ impl Issuers {
         issuers.map(|issuer| (&issuer.config, &issuer.jwks))
     }
 
-    /// Who that is. None if the token is none of a configured issuer's; what is said of one that is, is final. Where the
-    /// peer is limited, no keys are fetched for its tokens.
+    /// Who that is. None if the token is none of a configured issuer's; what is said of one that is, is final. So is
+    /// the refusal of one that looks like a JSON Web Token and does not say whose it is: a broken secret is a secret, and
+    /// goes nowhere else. Where the peer is limited, no keys are fetched for its tokens.
     pub async fn identify(
         &self,
         token: &str,
@@ -84,7 +86,9 @@ impl Issuers {
         peer_is_limited: bool,
     ) -> Option<Result<Identity, Refusal>> {
         let shared = self.0.as_deref()?;
-        let parts = Token::split(token)?;
+        let Some(parts) = Token::split(token) else {
+            return is_shaped(token).then_some(Err(Refusal::Claims));
+        };
         let hash = known::hash(token);
         if let Some(known) = shared.known.get(&hash)
             && let Some(issuer) = shared.issuers.get(known.issuer)

@@ -71,12 +71,20 @@ impl Learn {
         let _late = tokio::time::timeout(patience, asking).await;
     }
 
+    /// Sees to it that every one of `orgs` is settled, also if it is in trouble later on. Does not end.
+    pub async fn keep_settled(self, orgs: Vec<OrgId>, pause: Duration) {
+        loop {
+            self.until_settled(&orgs, pause).await;
+            tokio::time::sleep(MAX_PAUSE).await;
+        }
+    }
+
     /// Round after round until every one of `orgs` is settled: after `pause`, then after twice as long each time, up to
     /// five minutes.
-    pub async fn until_settled(self, orgs: Vec<OrgId>, mut pause: Duration) {
+    async fn until_settled(&self, orgs: &[OrgId], mut pause: Duration) {
         while orgs.iter().any(|org| !self.organizations.is_settled(org)) {
             tokio::time::sleep(pause).await;
-            self.round(&orgs, PATIENCE).await;
+            self.round(orgs, PATIENCE).await;
             pause = (pause * 2).min(MAX_PAUSE);
         }
     }

@@ -99,9 +99,18 @@ impl Organizations {
         self.all().orgs.get(org).is_some_and(|known| known.is_configured)
     }
 
-    /// Whether nothing more is to be asked of the org.
+    /// Whether nothing more is to be asked of the org. Of one in trouble upstream may say otherwise another time.
     pub(super) fn is_settled(&self, org: &OrgId) -> bool {
-        self.all().orgs.get(org).is_some_and(|known| known.is_settled)
+        self.all().orgs.get(org).is_some_and(|known| known.is_settled && known.trouble.is_none())
+    }
+
+    /// Another credential is in force, of which upstream says nothing: the config's word counts, where there is one, and
+    /// what was said of the one before does not.
+    pub(super) fn trust(&self, org: &OrgId) {
+        if let Some(known) = self.all().orgs.get_mut(org).filter(|known| known.is_configured) {
+            known.trouble = None;
+            known.is_settled = true;
+        }
     }
 
     /// Nothing is sent by a credential that is known to be another organization's.
@@ -109,10 +118,12 @@ impl Organizations {
     /// # Errors
     /// It is.
     pub(super) fn check(&self, org: &OrgId) -> Result<(), Error> {
-        match self.all().orgs.get(org).and_then(|known| known.trouble.clone()) {
-            Some(trouble) => Err(trouble.into()),
-            None => Ok(()),
-        }
+        self.trouble(org).map_or(Ok(()), |trouble| Err(trouble.into()))
+    }
+
+    /// Whose its credential is instead.
+    pub(super) fn trouble(&self, org: &OrgId) -> Option<Trouble> {
+        self.all().orgs.get(org)?.trouble.clone()
     }
 
     /// What upstream says of the credential that is in force. For whom that is trouble, and was not before.

@@ -28,7 +28,7 @@ pub enum NotRenewed {
 }
 
 impl NotRenewed {
-    /// Whether the same token may be good another time.
+    /// Whether upstream has said nothing yet. All else it has said, and may say otherwise another time.
     pub fn is_open(&self) -> bool {
         *self == Self::Open
     }
@@ -42,7 +42,9 @@ impl Learn {
     /// It is not in force, and the one before stays.
     pub async fn renew(&self, org: &OrgId, token: &Token) -> Result<(), NotRenewed> {
         let (credentials, organizations) = (self.upstream().credentials(), self.organizations());
-        if credentials.get(org).as_ref() == Some(token) {
+        // One that is in force and was another organization's may be the right one by now.
+        let is_in_force = credentials.get(org).as_ref() == Some(token);
+        if is_in_force && organizations.trouble(org).is_none() {
             return Ok(());
         }
         if let Some(other) = credentials.other_holder(org, token).filter(|_| !organizations.may_share()) {
@@ -57,8 +59,13 @@ impl Learn {
                 self.hear(org, said.identity.into());
                 Ok(())
             }
+            // Of the same one it has said something before.
+            Err(Unsaid::Withheld) if is_in_force => {
+                organizations.trouble(org).map_or(Ok(()), |trouble| Err(trouble.into()))
+            }
             Err(Unsaid::Withheld) if organizations.is_configured(org) => {
                 credentials.replace(org, token);
+                organizations.trust(org);
                 Ok(())
             }
             Err(Unsaid::Withheld) => Err(NotRenewed::Withheld),

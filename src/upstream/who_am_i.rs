@@ -41,9 +41,10 @@ impl WhoAmI {
         let passed = call.identity.passed.as_deref();
         let principal = passed.map_or(Principal::ServiceAccount.into(), Passed::principal);
         let tier = passed.map(Passed::tier).filter(|tier| !tier.is_empty()).unwrap_or(&organization.tier);
+        let id = passed.map_or(&*organization.id, Passed::organization);
         let identity = GetAuthenticatedIdentityResponse {
             subject: Some(Subject { id: call.identity.subject.to_string(), principal }),
-            organization_id: organization.id.clone(),
+            organization_id: id.to_owned(),
             organization_tier: tier.to_owned(),
         };
         reply(call.method, &identity, drift)

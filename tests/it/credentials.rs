@@ -25,6 +25,7 @@ use crate::harness::{
     soon, unknown_organizations,
 };
 
+mod again;
 mod start;
 
 const ROUNDS: usize = 20;

@@ -11,6 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{
+    Engine as _,
+    engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD},
+};
 use prebuild_gateway::{config::Config, sandbox::Rules};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -385,4 +389,48 @@ async fn the_example_is_served_with() {
     let id = answered.id();
     let audited = gateway.end().await;
     assert_eq!(audited.of(&id)[0]["subject"], "system:serviceaccount:acme-ci:builder");
+}
+
+/// Secrets, as people and scripts break them on the way into a header.
+#[tokio::test]
+async fn a_broken_token_of_an_issuers_or_key_never_goes_upstream_as_its_own() {
+    let upstream = Sandboxed::start(Rules::default()).await;
+    let signer = Signer::p256();
+    let (_directory, path) = key_file(&[signer.jwk("k")]);
+    let parsed: toml::Table = toml::from_str(&entry(&format!("jwks_file = '{}'", path.display()))).unwrap();
+    let entries: Vec<_> = parsed["identity"]["jwt"].clone().try_into().unwrap();
+    let gateway = Gateway::with(upstream.address, |config| {
+        config.identity.jwt = entries;
+        config.identity.upstream_tokens.enabled = true;
+    })
+    .await;
+    let mut raw = Raw::connect(gateway.address).await;
+    let good = signed(&signer, "k");
+    assert_eq!(by(&mut raw, &good).await.code(), Code::Ok);
+    let before = upstream.sandbox.seen().len();
+    let parts: Vec<&str> = good.split('.').collect();
+    let with = |payload: &str| format!("{}.{payload}.{}", parts[0], parts[2]);
+    let of = |claims: Value| with(&URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let padded =
+        URL_SAFE.encode(format!("{}{}", claims(), " ".repeat(3 - claims().to_string().len() % 3 - 1)));
+    assert!(padded.ends_with('='), "{padded}");
+    for token in [
+        with(&padded),
+        format!("{good}.x"),
+        format!("{}=.{}.{}", parts[0], parts[1], parts[2]),
+        format!("{good}=="),
+        format!("{good},"),
+        format!("\"{good}\""),
+        of(json!({"iss": [ISSUER], "aud": "gateway", "sub": "ada"})),
+        of(json!({"aud": "gateway", "sub": "ada"})),
+        with("+/+/"),
+        format!("\"{ACME_KEY}\""),
+        format!("token={ACME_KEY}"),
+    ] {
+        assert_eq!(by(&mut raw, &token).await.code(), Code::Unauthenticated, "{token}");
+        assert_eq!(upstream.sandbox.seen().len(), before, "{token}");
+    }
+    // Those of others are for upstream to judge.
+    assert_eq!(by(&mut raw, &of(json!({"iss": "https://upstream"}))).await.code(), Code::Unauthenticated);
+    assert_eq!(upstream.sandbox.seen().len(), before + 1);
 }

@@ -1,6 +1,7 @@
 //! A pool's bounds never cross through one gateway, though every update names only one of them.
 
 use std::{
+    collections::BTreeSet,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -23,12 +24,14 @@ use serde_json::{Value, json as value};
 use tonic::{Code, Status};
 
 use crate::harness::{
-    ACME_TOKEN, Answer, Client, GLOBEX_KEY, GLOBEX_TOKEN, Gateway, ID, Sandboxed, Told, Upstream, json,
+    ACME_TOKEN, Answer, Client, GLOBEX_KEY, GLOBEX_TOKEN, Gateway, ID, Sandboxed, Told, Upstream, json, soon,
 };
 
 /// Racing pairs in all, and the pools they are spread over.
 const PAIRS: usize = 1_000;
 const POOLS: usize = 20;
+/// Of the org's credential, each under a race.
+const ROTATIONS: u64 = 30;
 
 fn update(id: &str, min: Option<i32>, max: Option<i32>) -> UpdateWarmPoolRequest {
     UpdateWarmPoolRequest { warm_pool_id: id.to_owned(), min_size: min, max_size: max, ..Default::default() }
@@ -111,13 +114,25 @@ async fn a_key_and_a_callers_own_token_race_while_the_credential_is_replaced() {
     let (project, class) = upstream.place();
     let id = create(&mut key, &project, &class).await.id;
     let lost = AtomicUsize::new(0);
-    for round in 0..50 {
+    let taken = r#"prebuild_gateway_file_reloads_total{key="orgs[0].credential",result="taken"}"#;
+    for round in 0..ROTATIONS {
         let new = format!("acme-token-{round}");
         upstream.sandbox.issue(acme, &new, None);
         holds(&new);
-        race(&key, &token, &id, &lost).await;
-        race(&token, &key, &id, &lost).await;
+        let replaced = soon(async { while gateway.counted(taken).await <= round {} });
+        let racing = async {
+            race(&key, &token, &id, &lost).await;
+            race(&token, &key, &id, &lost).await;
+        };
+        tokio::join!(replaced, racing);
     }
+    race(&key, &token, &id, &lost).await;
+    let last = format!("Bearer acme-token-{}", ROTATIONS - 1);
+    let seen = upstream.sandbox.seen().into_iter();
+    let bearers: BTreeSet<_> =
+        seen.map(|seen| seen.headers["authorization"].to_str().unwrap().to_owned()).collect();
+    assert!(bearers.contains(&last), "{bearers:?}");
+    assert!(bearers.len() > 20, "each was in use under a race, or most: {}", bearers.len());
     assert_eq!(upstream.sandbox.inverted_pools(), 0);
 }
 

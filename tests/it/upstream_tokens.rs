@@ -22,6 +22,7 @@ use crate::harness::{
 };
 
 mod abuse;
+mod orgs;
 
 const GRPC: Dialect = Dialect("application/grpc");
 const JSON: Dialect = Dialect("application/json");
@@ -261,9 +262,9 @@ async fn upstreams_401_is_the_callers_and_ends_what_is_known_at_once() {
     let mut bench = Bench::start().await;
     assert_eq!(bench.list(TOKEN).await, Ok(()));
     bench.upstream.sandbox.revoke(TOKEN);
-    assert_eq!((bench.list(TOKEN).await, bench.asked()), (refused(), 1));
-    assert_eq!((bench.list(TOKEN).await, bench.asked()), (refused(), 2));
-    assert_eq!((bench.list(TOKEN).await, bench.asked()), (refused(), 2));
+    for _ in 0..3 {
+        assert_eq!((bench.list(TOKEN).await, bench.asked()), (refused(), 1));
+    }
     assert_eq!(bench.gateway.counted(ALARM).await, 0, "the org's credential is good");
     assert_eq!(bench.list(ACME_KEY).await, Ok(()));
     let audited = bench.gateway.end().await;

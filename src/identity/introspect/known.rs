@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use moka::{Expiry, policy::EvictionPolicy, sync::Cache};
 
 use super::{Hash, Outcome};
+use crate::identity::Refused;
 
 /// Tokens of many teams: some 10 MB, and 80 MB where each is as long as a token may be.
 const MAX_KNOWN: u64 = 10_000;
@@ -19,12 +20,14 @@ pub(super) struct KnownTokens {
     known: Cache<Hash, Known>,
     /// Those that upstream has known, also when what it said of them does not count any more.
     good: Cache<Hash, ()>,
+    refused_ttl: Duration,
 }
 
 /// What upstream has said of a token, and how long it counts.
 #[derive(Clone)]
 struct Known {
     outcome: Outcome,
+    asked: Instant,
     until: Instant,
 }
 
@@ -32,7 +35,7 @@ struct Known {
 struct Until;
 
 impl KnownTokens {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(refused_ttl: Duration) -> Self {
         Self {
             known: Cache::builder().max_capacity(MAX_KNOWN).expire_after(Until).build(),
             good: Cache::builder()
@@ -40,24 +43,29 @@ impl KnownTokens {
                 .eviction_policy(EvictionPolicy::lru())
                 .time_to_live(GOOD_FOR)
                 .build(),
+            refused_ttl,
         }
     }
 
     pub(super) fn get(&self, hash: &Hash) -> Option<Outcome> {
-        let outcome = self.known.get(hash)?.outcome;
-        if is_refused(&outcome) {
-            self.known.invalidate(hash);
-            return None;
+        let Known { outcome, asked, .. } = self.known.get(hash)?;
+        if !is_refused(&outcome) {
+            return Some(outcome);
         }
-        Some(outcome)
+        // Also where upstream says one thing of the token and does another, it is not asked at every call.
+        if asked.elapsed() < self.refused_ttl {
+            return Some(Err(Refused::Unauthenticated("upstream has refused the token since")));
+        }
+        self.known.invalidate(hash);
+        None
     }
 
-    pub(super) fn put(&self, hash: Hash, outcome: Outcome, until: Instant) {
+    pub(super) fn put(&self, hash: Hash, outcome: Outcome, asked: Instant, ttl: Duration) {
         match outcome {
             Ok(_) => self.good.insert(hash, ()),
             Err(_) => self.good.invalidate(&hash),
         }
-        self.known.insert(hash, Known { outcome, until });
+        self.known.insert(hash, Known { outcome, asked, until: asked + ttl });
     }
 
     /// Whether it was known within the last hour, and was not refused since.

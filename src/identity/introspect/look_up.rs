@@ -13,7 +13,7 @@ use governor::{
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed},
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::Instrument as _;
 
 use super::{Config, Hash, Outcome, known::KnownTokens};
@@ -27,12 +27,15 @@ use crate::{
 
 /// Of one look-up, for those that have more time.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Questions to upstream at a time: a fraction of what one client may have open there.
-const IN_FLIGHT: usize = 20;
-/// Questions to upstream per second over all: many callers an hour, and no load.
-const PER_SECOND: u32 = 50;
-/// At once no more than may be in flight.
-const BURST: u32 = 20;
+/// Questions to upstream at a time, and per second: a fraction of what one client may have open there, and many callers
+/// an hour. At once no more may begin than may be in flight.
+const FOR_ALL: (u32, u32) = (15, 35);
+/// Besides, for tokens that were good not long ago: whoever makes up new ones cannot keep those out.
+const FOR_KNOWN: (u32, u32) = (5, 15);
+
+/// Who waits for one question at a time: first calls come by the dozen, and each that waits holds a place among all
+/// calls.
+pub(super) const WAITING: usize = 128;
 
 /// What is known, what is asked now, and the bounds.
 pub(super) struct LookUps {
@@ -42,9 +45,15 @@ pub(super) struct LookUps {
     scopes: Scopes,
     known: KnownTokens,
     running: Mutex<HashMap<Hash, watch::Sender<Option<Outcome>>>>,
+    room: Room,
+    room_for_known: Room,
+    metrics: Metrics,
+}
+
+/// For questions to upstream.
+struct Room {
     places: Arc<Semaphore>,
     rate: Rate,
-    metrics: Metrics,
 }
 
 type Rate =
@@ -67,23 +76,25 @@ struct LookUp {
 
 impl LookUps {
     pub(super) fn new(config: &Config, introspect: Arc<dyn Introspect>, metrics: Metrics) -> Self {
-        let number = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(number(PER_SECOND)).allow_burst(number(BURST));
         Self {
             introspect,
             ttl: config.ttl,
             refused_ttl: config.refused_ttl,
             scopes: Scopes::new(&config.scopes),
-            known: KnownTokens::new(),
+            known: KnownTokens::new(config.refused_ttl),
             running: Mutex::default(),
-            places: Arc::new(Semaphore::new(IN_FLIGHT)),
-            rate: RateLimiter::direct_with_clock(quota, MonotonicClock),
+            room: Room::of(FOR_ALL),
+            room_for_known: Room::of(FOR_KNOWN),
             metrics,
         }
     }
 
+    /// What upstream has said of the token; nothing if that was another time of the org's.
     pub(super) fn known(&self, hash: &Hash) -> Option<Outcome> {
-        self.known.get(hash)
+        let outcome = self.known.get(hash)?;
+        let Ok(identity) = &outcome else { return Some(outcome) };
+        let organization = identity.passed.as_ref()?.organization();
+        self.introspect.stands(&identity.org, organization).then_some(outcome)
     }
 
     /// Whether upstream has known the token not long ago, and has not refused it since.
@@ -91,24 +102,20 @@ impl LookUps {
         self.known.was_good(hash)
     }
 
-    /// Upstream is not asked.
-    pub(super) fn capped(&self, why: &'static str) -> Refused {
-        self.metrics.token_looked_up("capped");
-        Refused::Unavailable(why)
-    }
-
     /// Joins the look-up of the token, or begins one: within the bounds of all.
     pub(super) fn join(self: &Arc<Self>, hash: Hash, token: Token) -> Result<Joined, Refused> {
         let mut running = self.running();
         if let Some(told) = running.get(&hash) {
-            return Ok(Joined::Waits(told.subscribe()));
+            let has_room = told.receiver_count() < WAITING;
+            return has_room
+                .then(|| Joined::Waits(told.subscribe()))
+                .ok_or_else(|| self.capped("too many wait for the token"));
         }
         // One may have ended just now.
-        if let Some(outcome) = self.known.get(&hash) {
+        if let Some(outcome) = self.known(&hash) {
             return Ok(Joined::Known(outcome));
         }
-        let place = Arc::clone(&self.places).try_acquire_owned().ok();
-        let Some(place) = place.filter(|_| self.rate.check().is_ok()) else {
+        let Some(place) = self.place(&hash) else {
             return Err(self.capped("too many tokens are looked up"));
         };
         let (told, waits) = watch::channel(None);
@@ -121,6 +128,17 @@ impl LookUps {
         // A task of its own: whoever began it may leave before the others that have joined.
         tokio::spawn(asking.in_current_span());
         Ok(Joined::Waits(waits))
+    }
+
+    fn place(&self, hash: &Hash) -> Option<OwnedSemaphorePermit> {
+        let kept = || self.was_good(hash).then(|| self.room_for_known.take()).flatten();
+        self.room.take().or_else(kept)
+    }
+
+    /// Upstream is not asked.
+    pub(super) fn capped(&self, why: &'static str) -> Refused {
+        self.metrics.token_looked_up("capped");
+        Refused::Unavailable(why)
     }
 
     /// Who it is; what upstream has said of a token counts from when it was asked.
@@ -142,25 +160,41 @@ impl LookUps {
         };
         self.metrics.token_looked_up(result);
         if !ttl.is_zero() {
-            self.known.put(hash, outcome.clone(), asked + ttl);
+            self.known.put(hash, outcome.clone(), asked, ttl);
         }
         outcome
     }
 
     fn identity(&self, hash: &Hash, token: Token, said: Introspected) -> Identity {
         let digits: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let Introspected { org, subject, principal, tier } = said;
+        let Introspected { org, subject, principal, organization, tier } = said;
         Identity {
             subject,
             org,
             credential: CredentialId::from(format!("upstream-token-{digits}").as_str()),
             scopes: self.scopes.clone(),
-            passed: Some(Arc::new(Passed::new(token, principal, tier))),
+            passed: Some(Arc::new(Passed::new(token, principal, organization, tier))),
         }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<Hash, watch::Sender<Option<Outcome>>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room {
+    fn of((places, per_second): (u32, u32)) -> Self {
+        let number = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(number(per_second)).allow_burst(number(places));
+        Self {
+            places: Arc::new(Semaphore::new(places as usize)),
+            rate: RateLimiter::direct_with_clock(quota, MonotonicClock),
+        }
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        self.rate.check().is_ok().then_some(place)
     }
 }
 
@@ -172,7 +206,10 @@ impl LookUp {
         let said = loop {
             tokio::select! {
                 said = &mut asking => break said,
-                () = self.told.closed() => if self.is_abandoned() { return },
+                () = self.told.closed() => if self.is_abandoned() {
+                    self.all.metrics.token_looked_up("abandoned");
+                    return;
+                },
             }
         };
         let outcome = self.all.judge(self.hash, token, said, asked);

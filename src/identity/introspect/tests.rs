@@ -8,11 +8,13 @@ use std::{
 use futures_util::{FutureExt as _, future::BoxFuture, future::join_all};
 use tokio::sync::watch;
 
-use super::*;
-use crate::call::{Introspected, NotIntrospected};
+use super::{look_up::WAITING, *};
+use crate::call::{Introspected, NotIntrospected, OrgId};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(50);
+/// For questions to upstream at a time, but for those that are kept for tokens that were good.
+const PLACES: usize = 15;
 
 type Said = Result<Introspected, NotIntrospected>;
 
@@ -23,6 +25,8 @@ struct Upstream {
     running: watch::Sender<usize>,
     open: watch::Sender<bool>,
     says: std::sync::Mutex<Said>,
+    /// What acme is now.
+    acme: std::sync::Mutex<&'static str>,
 }
 
 /// Where a question comes from.
@@ -76,6 +80,10 @@ impl Introspect for Handle {
         }
         .boxed()
     }
+
+    fn stands(&self, org: &OrgId, organization: &str) -> bool {
+        org.as_str() == "acme" && organization == *self.0.acme.lock().unwrap()
+    }
 }
 
 impl Upstream {
@@ -93,7 +101,13 @@ impl Upstream {
 }
 
 fn known() -> Said {
-    Ok(Introspected { org: "acme".into(), subject: "jane".into(), principal: 1, tier: "free".to_owned() })
+    Ok(Introspected {
+        org: "acme".into(),
+        subject: "jane".into(),
+        principal: 1,
+        organization: "one".to_owned(),
+        tier: "free".to_owned(),
+    })
 }
 
 fn bench(ttl: Duration, refused_ttl: Duration, open: bool) -> (UpstreamTokens, Arc<Upstream>) {
@@ -102,6 +116,7 @@ fn bench(ttl: Duration, refused_ttl: Duration, open: bool) -> (UpstreamTokens, A
         running: watch::Sender::new(0),
         open: watch::Sender::new(open),
         says: std::sync::Mutex::new(known()),
+        acme: std::sync::Mutex::new("one"),
     });
     let config = Config { enabled: true, ttl, refused_ttl, ..Config::default() };
     let tokens = UpstreamTokens::new(&config, Arc::new(Handle(upstream.clone())), Metrics::new());
@@ -207,26 +222,43 @@ async fn a_failure_is_told_as_such_and_does_not_count() {
 }
 
 #[tokio::test]
-async fn made_up_tokens_are_asked_for_within_bounds_and_known_ones_are_not_touched() {
+async fn made_up_tokens_are_asked_for_fifteen_at_a_time_and_known_ones_are_not_touched() {
     let (tokens, upstream) = bench(LONG, LONG, true);
     assert!(by(&tokens, "known").await.is_ok());
     upstream.open.send_replace(false);
-    let waiting: Vec<_> = (0..19)
-        .map(|number| {
-            let tokens = tokens.clone();
-            tokio::spawn(async move { by(&tokens, &format!("made-up-{number}")).await })
-        })
-        .collect();
-    upstream.runs(19).await;
-    // The burst is spent: 20 with the known one.
-    for number in 0..1_000 {
-        let refused = by(&tokens, &format!("more-{number}")).now_or_never();
-        if let Some(refused) = refused {
-            assert_eq!(refused, Err(Refused::Unavailable("too many tokens are looked up")));
+    let begin = |name: String| {
+        let tokens = tokens.clone();
+        tokio::spawn(async move { by(&tokens, &name).await })
+    };
+    // The burst is spent by the known one and 14 of them: the last place waits for the rate.
+    let mut waiting: Vec<_> = (0..PLACES - 1).map(|number| begin(format!("made-up-{number}"))).collect();
+    upstream.runs(PLACES - 1).await;
+    let begun = Instant::now();
+    while *upstream.running.borrow() < PLACES {
+        assert!(begun.elapsed() < Duration::from_secs(10), "not as many are let");
+        let last = begin("last".to_owned());
+        while !last.is_finished() && *upstream.running.borrow() < PLACES {
+            tokio::task::yield_now().await;
         }
+        waiting.extend((!last.is_finished()).then_some(last));
     }
-    assert!(*upstream.running.borrow() <= 20);
+    assert_eq!(upstream.asked(), 1 + PLACES);
+    // Until the rate has room again, as the places have none.
+    let full = Instant::now();
+    while full.elapsed() < SHORT {
+        tokio::task::yield_now().await;
+    }
+    for number in 0..100 {
+        let refused = by(&tokens, &format!("more-{number}")).now_or_never();
+        assert_eq!(refused, Some(Err(Refused::Unavailable("too many tokens are looked up"))));
+    }
+    assert_eq!((*upstream.running.borrow(), upstream.asked()), (PLACES, 1 + PLACES));
     assert!(by(&tokens, "known").await.is_ok());
+    // Places are kept for it where it has to be asked for again.
+    *upstream.acme.lock().unwrap() = "two";
+    waiting.push(begin("known".to_owned()));
+    upstream.runs(PLACES + 1).await;
+    *upstream.acme.lock().unwrap() = "one";
     upstream.open.send_replace(true);
     for waiter in waiting {
         assert!(waiter.await.unwrap().is_ok());
@@ -235,13 +267,47 @@ async fn made_up_tokens_are_asked_for_within_bounds_and_known_ones_are_not_touch
 }
 
 #[tokio::test]
-async fn a_token_that_upstream_has_refused_since_is_asked_for_anew() {
+async fn made_up_tokens_are_asked_for_35_times_a_second() {
     let (tokens, upstream) = bench(LONG, LONG, true);
-    let identity = by(&tokens, "token").await.unwrap();
-    identity.passed.unwrap().refuse();
-    upstream.says(Err(NotIntrospected::Nobodys("revoked")));
-    assert!(by(&tokens, "token").await.is_err());
-    assert_eq!(upstream.asked(), 2);
+    let begun = Instant::now();
+    let mut capped = 0;
+    for number in 0..2_000 {
+        capped += usize::from(by(&tokens, &format!("made-up-{number}")).await.is_err());
+    }
+    let allowed = 15.0 + 35.0 * begun.elapsed().as_secs_f64();
+    assert!(upstream.asked() >= PLACES && upstream.asked() as f64 <= allowed + 1.0, "{}", upstream.asked());
+    assert_eq!(upstream.asked() + capped, 2_000);
+}
+
+#[tokio::test]
+async fn no_more_wait_for_one_question_than_there_is_room_for() {
+    let (tokens, upstream) = bench(LONG, LONG, false);
+    let mut waiting: Vec<_> = (0..WAITING).map(|_| Box::pin(by(&tokens, "token"))).collect();
+    for waiter in &mut waiting {
+        assert!(futures_util::poll!(waiter).is_pending());
+    }
+    let full = Err(Refused::Unavailable("too many wait for the token"));
+    assert_eq!(by(&tokens, "token").now_or_never(), Some(full));
+    waiting.pop();
+    let mut last = Box::pin(by(&tokens, "token"));
+    assert!(futures_util::poll!(&mut last).is_pending(), "one has left");
+    upstream.open.send_replace(true);
+    assert!(join_all(waiting).await.iter().all(Result::is_ok) && last.await.is_ok());
+    assert_eq!(upstream.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_upstream_has_refused_since_is_asked_for_once_in_a_while() {
+    let (tokens, upstream) = bench(LONG, SHORT * 4, true);
+    let begun = Instant::now();
+    let refuse = async || by(&tokens, "token").await.map(|identity| identity.passed.unwrap().refuse());
+    assert!(refuse().await.is_ok());
+    // Upstream says that the token is good, and refuses every call by it.
+    while begun.elapsed() < SHORT * 10 {
+        let _refused = refuse().await;
+        tokio::task::yield_now().await;
+    }
+    assert!((2..=3).contains(&upstream.asked()), "{}", upstream.asked());
 }
 
 #[tokio::test]
@@ -294,4 +360,15 @@ async fn only_questions_in_vain_are_told_to_the_asker() {
     upstream.open.send_replace(false);
     assert!(tokens.identify("left", &peer, deadline).now_or_never().is_none());
     assert_eq!(peer.in_vain(), 2);
+}
+
+#[tokio::test]
+async fn a_token_whose_org_is_another_organization_since_is_asked_for_anew() {
+    let (tokens, upstream) = bench(LONG, LONG, true);
+    assert!(by(&tokens, "token").await.is_ok() && by(&tokens, "token").await.is_ok());
+    assert_eq!(upstream.asked(), 1);
+    *upstream.acme.lock().unwrap() = "two";
+    upstream.says(Err(NotIntrospected::Nobodys("no org")));
+    assert!(by(&tokens, "token").await.is_err());
+    assert_eq!(upstream.asked(), 2);
 }

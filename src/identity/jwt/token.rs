@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    alphabet::URL_SAFE,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::URL_SAFE_NO_PAD},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
@@ -19,6 +23,17 @@ pub(super) const MAX_TOKEN: usize = 16 << 10;
 
 /// What a signed token has two of (RFC 7515, section 7.1), an encrypted one four and an opaque one seldom any.
 const DOT: char = '.';
+
+/// How a header begins: `{"` in Base64.
+const HEADER: &str = "eyJ";
+
+/// Reads a payload with padding, too, which no token may have: whose it would be can be told.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Keys that a token brings, or says where to get: whoever forges it would choose them (RFC 8725, section 3.10).
 const EMBEDDED: [&str; 4] = ["jwk", "jku", "x5u", "x5c"];
@@ -54,6 +69,11 @@ struct Named(Vec<Option<String>>);
 
 struct Naming;
 
+/// Whether somebody has made it as a JSON Web Token, however it has been broken since.
+pub(in crate::identity) fn is_shaped(token: &str) -> bool {
+    token.starts_with(HEADER) && token.matches(DOT).nth(1).is_some()
+}
+
 impl<'t> Token<'t> {
     /// None if it is too long, or no signed token in the compact form.
     pub(super) fn split(token: &'t str) -> Option<Self> {
@@ -67,13 +87,25 @@ impl<'t> Token<'t> {
     }
 
     /// What it says of its issuer; of all the claims that is the only one that is read before the signature is checked.
-    /// None if nothing in there `is_known`.
+    /// None if it is of one that is not known, or no token of the kind. One of the kind that does not say it, once and as
+    /// a text, is refused.
     pub(super) fn issuer(self, is_known: impl Fn(&str) -> bool) -> Option<Result<String, Refusal>> {
-        let payload = URL_SAFE_NO_PAD.decode(self.payload).ok()?;
+        let unsaid = || self.header.starts_with(HEADER).then_some(Err(Refusal::Claims));
+        let Some(named) = self.named() else { return unsaid() };
+        let is_single = matches!(named[..], [Some(_)]);
+        match named.into_iter().flatten().find(|issuer| is_known(issuer)) {
+            Some(known) if is_single => Some(Ok(known)),
+            Some(_) => Some(Err(Refusal::Claims)),
+            None if is_single => None,
+            None => unsaid(),
+        }
+    }
+
+    /// Every `iss`; what is no text is none.
+    fn named(self) -> Option<Vec<Option<String>>> {
+        let payload = LENIENT.decode(self.payload).ok()?;
         let Named(named) = serde_json::from_slice(&payload).ok()?;
-        let is_single = named.len() == 1;
-        let known = named.into_iter().flatten().find(|issuer| is_known(issuer))?;
-        Some(if is_single { Ok(known) } else { Err(Refusal::Claims) })
+        Some(named)
     }
 
     /// What it says, for those who have checked the signature.

@@ -172,7 +172,7 @@ impl Series {
         let registry = &mut self.registry;
         registry.register(
             "upstream_token_lookups",
-            "Callers' own tokens that upstream was asked for, by what it said; capped ones it was not asked for",
+            "Callers' own tokens that upstream was asked for, by what it said; nobody waited for what is abandoned, and capped ones it was not asked for",
             self.token_lookups.clone(),
         );
         registry.register(

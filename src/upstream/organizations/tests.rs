@@ -37,6 +37,7 @@ fn another_organization_than_is_configured_or_was_before_is_trouble() {
         let org = org.into();
         assert_eq!(organizations.hear(&org, organization("three")).len(), 1, "new");
         assert!(organizations.hear(&org, organization("three")).is_empty(), "not new");
+        assert!(!organizations.is_settled(&org), "it is asked again");
         assert_eq!(organizations.get(&org).unwrap().id, ours);
         let error = organizations.check(&org).unwrap_err();
         assert_eq!((error.reason, error.sent), (Some(Reason::UpstreamTenancy), Sent::No));
@@ -100,4 +101,17 @@ fn where_upstream_does_not_say_it_the_configs_word_counts_and_a_missing_one_stay
         organizations.hear_none(&org.into(), unsaid);
         assert_eq!(organizations.is_settled(&org.into()), settled, "{unsaid:?}");
     }
+}
+
+#[test]
+fn of_another_credential_that_may_not_ask_the_configs_word_counts() {
+    let organizations = organizations();
+    for org in ["acme", "globex"] {
+        let org = org.into();
+        organizations.hear(&org, organization("two"));
+        organizations.hear(&org, organization("three"));
+        organizations.trust(&org);
+    }
+    assert!(organizations.is_settled(&"acme".into()));
+    assert_eq!(in_trouble(&organizations), ["globex"], "nobody has written what it is");
 }

@@ -93,12 +93,10 @@ async fn asked_in_the_background_no_call_has_to() {
     let upstream = Sandboxed::start(Rules::default()).await;
     let gateway = Gateway::with(upstream.address, unknown_organizations).await;
     gateway.app.learn_organizations(Duration::from_millis(10));
-    let learnt = async {
-        while upstream.sandbox.executed("GetAuthenticatedIdentity") < 2 {
-            tokio::task::yield_now().await;
-        }
-    };
-    soon(learnt).await;
+    // The gateway has the answers, not only upstream the questions.
+    let answered =
+        "prebuild_gateway_upstream_request_duration_seconds_count{method=\"GetAuthenticatedIdentity\"}";
+    soon(async { while gateway.counted(answered).await < 2 {} }).await;
     let mut client = gateway.client().await;
     client.list_prebuilds(ListPrebuildsRequest::default()).await.unwrap();
     assert_eq!(upstream.sandbox.executed("GetAuthenticatedIdentity"), 2);

@@ -63,6 +63,8 @@ async fn a_look_up_ends_with_the_deadline_of_the_last_that_waits() {
     let late = raw.call(request, frame(0, b"")).await.grpc();
     assert_eq!(late.reason().as_deref(), Some("DEADLINE_EXCEEDED"));
     upstream.abandoned(1).await;
+    let abandoned = format!("{LOOK_UPS}{{result=\"abandoned\"}}");
+    soon(async { while gateway.counted(&abandoned).await < 1 {} }).await;
 }
 
 #[tokio::test]
