@@ -192,6 +192,14 @@ impl MethodSpec {
         self.output()?.fields.iter().find(is_list)
     }
 
+    /// The one object in a reply, where it shows one.
+    pub fn shows(&self) -> Option<&'static Field> {
+        let is_one = |field: &&Field| !field.repeated && matches!(field.kind, Kind::Message(_));
+        // What stands beside a list is its page.
+        let output = self.output().filter(|_| self.listed().is_none())?;
+        output.fields.iter().find(is_one)
+    }
+
     /// Where a reply says how its list goes on: `pagination`, and in it `next_token`.
     pub fn paged(&self) -> Option<(&'static Field, &'static Field)> {
         let find = |message: &'static MessageSchema, name: &str| {

@@ -21,6 +21,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard},
 };
 
+use http::StatusCode;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use uuid::Uuid;
@@ -84,8 +85,9 @@ struct Inner {
     witness: OnceLock<Witness>,
 }
 
-/// Sees each request that was carried out, and its answer before it leaves: it may change that.
-type Witness = Box<dyn Fn(&Seen, &mut Value) + Send + Sync>;
+/// Sees each request that was carried out, and its answer before it leaves: it may change that, and says with what
+/// status it goes.
+type Witness = Box<dyn Fn(&Seen, &mut Value) -> StatusCode + Send + Sync>;
 
 /// An organization.
 struct Tenant(Mutex<World>);
@@ -130,8 +132,9 @@ impl Sandbox {
     }
 
     /// Lets `witness` see each request that is carried out, and its answer before it leaves: what it makes of that is
-    /// what the client gets. For an upstream that lies. There is one at most, the first.
-    pub fn witness(&self, witness: impl Fn(&Seen, &mut Value) + Send + Sync + 'static) {
+    /// what the client gets, with the status that it returns. For an upstream that lies. There is one at most, the
+    /// first.
+    pub fn witness(&self, witness: impl Fn(&Seen, &mut Value) -> StatusCode + Send + Sync + 'static) {
         self.0.witness.get_or_init(|| Box::new(witness));
     }
 

@@ -30,7 +30,7 @@ pub mod metrics;
 mod propagation;
 mod span;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use log::{CallLine, chain, log_call};
 pub use metrics::{JwksResult, Metrics};

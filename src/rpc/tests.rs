@@ -70,6 +70,19 @@ fn what_is_about_one_object_has_a_look_up() {
 }
 
 #[test]
+fn what_shows_one_object_is_known() {
+    let showing = PREBUILD_METHODS.iter().filter_map(|row| Some((row.name, &*row.shows()?.name)));
+    assert!(showing.eq([
+        ("CreatePrebuild", "prebuild"),
+        ("GetPrebuild", "prebuild"),
+        ("CancelPrebuild", "prebuild"),
+        ("CreateWarmPool", "warm_pool"),
+        ("GetWarmPool", "warm_pool"),
+        ("UpdateWarmPool", "warm_pool"),
+    ]));
+}
+
+#[test]
 fn a_list_can_be_narrowed_and_led_on_and_nothing_else_can() {
     let lists: Vec<_> = methods().filter(|row| row.paged().is_some()).map(|row| row.name).collect();
     assert_eq!(lists, ["ListPrebuilds", "ListWarmPools"]);

@@ -55,14 +55,18 @@ impl Sandbox {
         };
         wait(fault.delay, &line).await?;
         let mut outcome = if fault.executes() { self.execute(&head, body) } else { Outcome::Untouched };
-        if let (Outcome::Done(answer), Some(witness)) = (&mut outcome, self.0.witness.get()) {
-            witness(&seen, answer);
-        }
+        let said = match (&mut outcome, self.0.witness.get()) {
+            (Outcome::Done(answer), Some(witness)) => Some(witness(&seen, answer)),
+            _ => None,
+        };
         wait(fault.delay_after, &line).await?;
         if fault.reset || fault.reset_after {
             return Err(Reset);
         }
-        Ok(fault.spoil(head.uri.path(), outcome))
+        let reply = fault.spoil(head.uri.path(), outcome);
+        // A fault is the request's own wish.
+        let said = said.filter(|_| reply.status == StatusCode::OK);
+        Ok(Reply { status: said.unwrap_or(reply.status), ..reply })
     }
 
     fn execute(&self, head: &Parts, body: Result<Bytes, Refusal>) -> Outcome {

@@ -20,8 +20,8 @@ mod tests;
 
 pub use labels::{AuditStage, JwksResult, UpstreamFault, shown_name};
 use labels::{
-    ByIssuer, ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByResult, ByStage, OTHER,
-    Request, method_name,
+    ByIssuer, ByKey, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByResult,
+    ByStage, OTHER, Request, method_name,
 };
 use series::Series;
 
@@ -119,6 +119,13 @@ impl Metrics {
     pub fn organizations_missing(&self, method: &'static MethodSpec, objects: usize) {
         let label = ByMethod { method: method.name };
         self.0.organizations_missing.get_or_create(&label).inc_by(objects as u64);
+    }
+
+    /// Upstream refused a read of one object, and its caller was told that there is none. With many of these the org's
+    /// credential may lack rights.
+    pub fn refusal_hidden(&self, method: &'static MethodSpec, code: Code) {
+        let label = ByMethodAndCode { method: method.name, code: code_name(code) };
+        self.0.refusals_hidden.get_or_create(&label).inc();
     }
 
     /// So many log URLs of an answer lead to hosts that the config does not name.

@@ -41,15 +41,15 @@ pub(super) const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067
 
 /// Log lines, kept.
 #[derive(Clone, Default)]
-pub(super) struct Kept(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
 
 impl Kept {
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
     /// A writer for each line.
-    pub(super) fn writer(&self) -> impl Fn() -> Self + Send + Sync + use<> {
+    pub(crate) fn writer(&self) -> impl Fn() -> Self + Send + Sync + use<> {
         let kept = self.clone();
         move || kept.clone()
     }

@@ -169,7 +169,10 @@ fn reply(
     let output = method.output().ok_or(Invalid::Schema)?;
     let (wire, drift) = to_wire((method.schema)(), output, &json, Duplicates::LastWins)?;
     // The text holds what each repeated field was before, too, and only its last value is judged.
-    let json = if drift.repeats == 0 { json } else { to_json((method.schema)(), output, &wire)?.into() };
+    let json = match drift.repeats {
+        0 => json,
+        _ => to_json((method.schema)(), output, &method.recode(&wire)?)?.into(),
+    };
     let seen = method.view(&wire)?;
     let (metadata, trailers) = (allowed.filter(headers), allowed.filter_trailers(headers));
     Ok((Reply { json, wire, seen, drift: named(&drift), metadata, trailers, line: Line::default() }, drift))

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     call::OrgId,
-    rpc::{MethodSpec, Object, Sizes},
+    rpc::{MethodSpec, Object},
 };
 
 #[cfg(test)]
@@ -34,10 +34,12 @@ impl Owned {
         Self(Cache::builder().max_capacity(entries).time_to_live(TIME_TO_LIVE).build())
     }
 
-    /// Keeps what a read by `lookup` has shown, but for what can change.
+    /// Keeps what a read by `lookup` has shown, but for what can change, is secret or as long as upstream likes.
     pub(super) fn keep(&self, org: &OrgId, lookup: &'static MethodSpec, object: &Object) {
         if let Ok(id) = Uuid::try_parse(&object.id) {
-            let object = Object { sizes: Sizes::default(), ..object.clone() };
+            let Object { organization, project, class, .. } = object.clone();
+            let class = if Uuid::try_parse(&class).is_ok() { class } else { String::new() };
+            let object = Object { id: object.id.clone(), organization, project, class, ..Object::default() };
             self.0.insert((org.clone(), lookup.path, id), Arc::new(object));
         }
     }

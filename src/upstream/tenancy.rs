@@ -13,14 +13,15 @@ use super::{
 };
 use crate::{
     call::{Call, Context, Mismatch, MismatchKind, OrgId, Reply},
-    error::{Code, Error, Origin, Reason, Sent},
+    error::{Error, Reason, Sent},
     policy::Permitted,
     rpc::{Class, MethodSpec, Object},
     stack::{Next, Stage},
-    telemetry::Metrics,
+    telemetry::{Metrics, metrics::UpstreamFault},
 };
 
-mod list;
+mod anew;
+mod refusal;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +43,8 @@ pub(super) struct Question {
     id: Option<String>,
     /// Whether it names something that could be another org's, so that upstream's words on its absence are withheld.
     names: bool,
+    /// Whether upstream shows the org's credential others' objects in all honesty.
+    is_parted: bool,
     context: Context,
 }
 
@@ -61,8 +64,9 @@ enum Judgement {
     These(Vec<bool>, MismatchKind),
     /// The object is another org's.
     Foreign(MismatchKind),
-    /// The object that was asked for is another org's of the same upstream organization: upstream is at no fault.
-    Neighbours,
+    /// The object that was asked for is another org's of the same upstream organization, for all that it says: upstream
+    /// is at no fault.
+    Neighbours(MismatchKind),
     /// The object is not the one that was asked for.
     Other,
 }
@@ -79,12 +83,14 @@ impl Tenancy {
     /// What `call` asks by `method`, its own or the one of its look-up.
     pub(super) fn question(&self, call: &Call, method: &'static MethodSpec) -> Question {
         let id = call.facts.object().map(str::to_owned);
-        let creates = self.parting.holding(&call.identity.org).is_some() && call.facts.project.is_some();
+        let is_parted = self.parting.holding(&call.identity.org).is_some();
+        let creates = is_parted && call.facts.project.is_some();
         Question {
             method,
             org: call.identity.org.clone(),
             names: id.is_some() || creates,
             id,
+            is_parted,
             context: call.context.clone(),
         }
     }
@@ -111,12 +117,21 @@ impl Tenancy {
     /// What the caller gets of an answer.
     ///
     /// # Errors
-    /// Upstream's own; `NOT_FOUND` for what is absent or another org's; `INTERNAL` for what was not asked for.
+    /// Upstream's own; `NOT_FOUND` for what is absent or another org's; `INTERNAL` for what was not asked for, and for
+    /// nothing where there must be something.
     pub(super) fn judged(&self, question: &Question, result: Result<Reply, Error>) -> Result<Reply, Error> {
-        let reply = result.map_err(|error| question.absent(error))?;
+        let reply = result.map_err(|error| self.refused(question, error))?;
+        let reply = self.held(question, reply)?;
+        match question.is_parted && !reply.drift.is_empty() {
+            true => anew::known(question.method, reply),
+            false => Ok(reply),
+        }
+    }
+
+    fn held(&self, question: &Question, reply: Reply) -> Result<Reply, Error> {
         let objects = &reply.seen.objects;
         if objects.is_empty() {
-            return Ok(reply);
+            return self.bare(question, reply);
         }
         // Whoever asks has learnt it before.
         let ours = self.organizations.get(&question.org);
@@ -134,7 +149,7 @@ impl Tenancy {
             Judgement::These(keep, kind) => {
                 let withheld = keep.iter().filter(|keep| !**keep).count();
                 self.alarm(question, kind, withheld, &reply);
-                list::retain(question.method, reply, &keep)
+                anew::list(question.method, reply, &keep)
             }
             Judgement::Foreign(kind) => {
                 self.alarm(question, kind, objects.len(), &reply);
@@ -142,8 +157,8 @@ impl Tenancy {
                 let reason = if question.id.is_some() { Reason::NotFound } else { Reason::UpstreamTenancy };
                 Err(Error::refuse(reason))
             }
-            Judgement::Neighbours => {
-                self.note(question, MismatchKind::Project, objects.len());
+            Judgement::Neighbours(kind) => {
+                self.note(question, kind, objects.len());
                 Err(Error::refuse(Reason::NotFound))
             }
             Judgement::Other => {
@@ -151,6 +166,15 @@ impl Tenancy {
                 Err(Error::refuse(Reason::UpstreamTenancy))
             }
         }
+    }
+
+    /// An answer without objects. Where its message has a place for one, it stands elsewhere, and nobody has judged it.
+    fn bare(&self, question: &Question, reply: Reply) -> Result<Reply, Error> {
+        if question.method.shows().is_none() {
+            return Ok(reply);
+        }
+        self.metrics.upstream_failed(question.method, UpstreamFault::Invalid);
+        Err(Error::refuse(Reason::UpstreamInvalidResponse))
     }
 
     /// Remembers what a read has shown to be the org's own, where that has to be known.
@@ -161,16 +185,11 @@ impl Tenancy {
         }
     }
 
-    /// Whoever answers so may have mixed up connections: this one carries nothing any more.
+    /// Whoever answers so may have mixed up connections: this one carries nothing any more. What the object is, or
+    /// whose, stands nowhere.
     fn alarm(&self, question: &Question, kind: MismatchKind, objects: usize, reply: &Reply) {
         reply.line.close();
         self.note(question, kind, objects);
-    }
-
-    /// What the object is, or whose, stands nowhere.
-    fn note(&self, question: &Question, kind: MismatchKind, objects: usize) {
-        self.metrics.tenancy_mismatched(question.org.as_str(), question.method, kind.as_str());
-        question.context.add_mismatch(Mismatch { kind, objects });
         tracing::error!(
             org = %question.org,
             method = question.method.name,
@@ -180,18 +199,11 @@ impl Tenancy {
             "upstream answered with what is not the caller's; it is withheld"
         );
     }
-}
 
-impl Question {
-    /// Of an object that upstream does not find, the caller gets what it would get of another org's: words, details
-    /// and metadata of upstream's would tell them apart.
-    fn absent(&self, error: Error) -> Error {
-        let is_absent = self.names && error.origin == Origin::Upstream && error.code == Code::NotFound;
-        if is_absent {
-            Error::refuse(Reason::NotFound).with_sent(error.sent).with_source(error)
-        } else {
-            error
-        }
+    /// By no line in the log: writing it takes time before the answer, and would tell foreign from absent.
+    fn note(&self, question: &Question, kind: MismatchKind, objects: usize) {
+        self.metrics.tenancy_mismatched(question.org.as_str(), question.method, kind.as_str());
+        question.context.add_mismatch(Mismatch { kind, objects });
     }
 }
 
@@ -205,6 +217,12 @@ impl Mark<'_> {
         }
         let is_held = self.holding.is_none_or(|holding| holding.has(&object.project));
         (!is_held).then_some(MismatchKind::Project)
+    }
+
+    /// Whether it can be of an org that uses the same credential.
+    fn is_near(&self, object: &Object) -> bool {
+        let is_here = object.organization.is_empty() || same(&object.organization, self.organization);
+        self.holding.is_some() && is_here
     }
 }
 
@@ -229,6 +247,7 @@ impl Stage<Permitted<Call>> for Tenancy {
 fn judge(method: &MethodSpec, asked: Option<&str>, ours: Mark<'_>, objects: &[Object]) -> Judgement {
     let differences: Vec<_> = objects.iter().map(|object| ours.difference(object)).collect();
     let is_asked_for = |object: &Object| asked.is_none_or(|asked| same(&object.id, asked));
+    let is_near = |object: &Object| ours.is_near(object);
     let are_asked_for = objects.iter().all(is_asked_for);
     match differences.iter().flatten().min().copied() {
         None if are_asked_for => Judgement::All,
@@ -237,7 +256,9 @@ fn judge(method: &MethodSpec, asked: Option<&str>, ours: Mark<'_>, objects: &[Ob
             Judgement::These(differences.iter().map(Option::is_none).collect(), kind)
         }
         // A look-up shows first whose an object is; what is changed after it cannot be another's.
-        Some(MismatchKind::Project) if are_asked_for && method.class == Class::Read => Judgement::Neighbours,
+        Some(kind) if are_asked_for && method.class == Class::Read && objects.iter().all(is_near) => {
+            Judgement::Neighbours(kind)
+        }
         Some(kind) => Judgement::Foreign(kind),
     }
 }

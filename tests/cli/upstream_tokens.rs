@@ -15,8 +15,10 @@ use crate::{PATIENCE, Running, UNAUTHENTICATED, command, run, text, write_closed
 
 const EXAMPLE: &str = include_str!("../../deploy/identity-upstream-tokens.example.toml");
 const CANARY: &str = "CANARY-token-of-jane";
+/// To any call.
 const ANSWER: &str = r#"{"subject":{"id":"jane","principal":"PRINCIPAL_USER"},
-    "organizationId":"0198c0de-0000-7000-8000-00000000acce","organizationTier":"enterprise"}"#;
+    "organizationId":"0198c0de-0000-7000-8000-00000000acce","organizationTier":"enterprise",
+    "prebuild":{"id":"0198c0de-0000-7000-8000-000000000001"}}"#;
 
 /// The example in a folder of its own, in front of this upstream.
 fn installed(directory: &Path, upstream: &str) -> String {

@@ -25,8 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, codec::CompressionEncoding};
 
 use crate::harness::{
-    ACME_KEY, Answer, Gateway, ID, Told, Upstream, create, get, json,
+    ACME_KEY, Answer, Gateway, ID, Told, Upstream, create, get,
     raw::{Answered, Raw, frame, framed},
+    shown,
 };
 
 const MAX: usize = 64 << 10;
@@ -299,7 +300,7 @@ async fn unknown_fields_are_rejected_by_path() {
 
 #[tokio::test]
 async fn unknown_fields_are_dropped_and_named() {
-    let upstream = Upstream::start([Answer::Bytes(json(200, &value!({})))]).await;
+    let upstream = Upstream::start([Answer::Bytes(shown())]).await;
     let change = |config: &mut Config| config.requests.unknown_fields = Unknown::Drop;
     let gateway = Gateway::with(upstream.address, change).await;
     let mut raw = Raw::connect(gateway.address).await;

@@ -5,9 +5,9 @@ use prebuild_gateway::front::cors::Origin;
 use serde_json::json;
 
 use crate::harness::{
-    Answer, Gateway, Upstream, get, http as answer, json as answer_json,
+    Answer, Gateway, ID, Upstream, get, http as answer, json as answer_json,
     raw::{Raw, framed},
-    soon,
+    shown, soon,
 };
 
 const PAGE: &str = "https://console.example.com";
@@ -88,13 +88,14 @@ async fn a_foreign_page_is_not_allowed() {
 }
 
 fn nothing() -> Answer {
-    Answer::Bytes(answer_json(200, &json!({})))
+    Answer::Bytes(shown())
 }
 
 #[tokio::test]
 async fn scripts_may_read_what_is_said_of_a_call_good_or_bad() {
+    let body = json!({"prebuild": {"id": ID}}).to_string();
     let upstream = Upstream::start([
-        Answer::Bytes(answer(200, "content-type: application/json\r\nx-team: blue\r\n", "{}")),
+        Answer::Bytes(answer(200, "content-type: application/json\r\nx-team: blue\r\n", &body)),
         Answer::Bytes(answer_json(404, &json!({"code": "not_found", "message": "no"}))),
     ])
     .await;

@@ -21,8 +21,8 @@ use serde_json::{Value, json as value};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::harness::{
-    ACME_KEY, ACME_TOKEN, Answer, GLOBEX_KEY, GLOBEX_TOKEN, Gateway, Sandboxed, Told, Upstream, get, json,
-    soon, unknown_organizations,
+    ACME_KEY, ACME_TOKEN, Answer, GLOBEX_KEY, GLOBEX_TOKEN, Gateway, ID, Sandboxed, Told, Upstream, get,
+    json, shown, soon, unknown_organizations,
 };
 
 mod again;
@@ -212,7 +212,7 @@ async fn without_an_answer_that_counts_it_is_asked_again() {
 #[tokio::test]
 async fn where_upstream_lets_a_token_not_ask_the_configs_word_counts() {
     for (status, code) in [(403, "permission_denied"), (404, "not_found"), (501, "unimplemented")] {
-        let denied = || vec![(status, value!({"code": code})), (200, value!({}))];
+        let denied = || vec![(status, value!({"code": code})), (200, value!({"prebuild": {"id": ID}}))];
         let (gateway, upstream, _file) = scripted(denied(), |_| {}).await;
         counted(&gateway, TAKEN, 1).await;
         gateway.client().await.get_prebuild(get()).await.unwrap();
@@ -228,11 +228,11 @@ async fn where_upstream_lets_a_token_not_ask_the_configs_word_counts() {
 #[tokio::test]
 async fn a_call_in_flight_ends_as_it_began() {
     let upstream = Upstream::start([]).await;
-    let (gate, held) = Answer::held(json(200, &value!({})));
+    let (gate, held) = Answer::held(shown());
     let acme = prebuild_gateway::sandbox::Org::demo("acme", String::new().into()).organization_id;
     upstream.then(held);
     upstream.then(Answer::Bytes(json(200, &value!({"organizationId": acme.to_string()}))));
-    upstream.then(Answer::Bytes(json(200, &value!({}))));
+    upstream.then(Answer::Bytes(shown()));
     let file = TokenFile::of(ACME_TOKEN);
     let gateway = Gateway::with(upstream.address, |config| file.configured(config)).await;
     let (mut first, mut second) = (gateway.client().await, gateway.client().await);

@@ -106,7 +106,7 @@ async fn count(gateway: &Gateway, series: &str, count: u64) {
 /// Before the point of no return a mutation ends with its caller: here it waits for another one of the same pool.
 #[tokio::test]
 async fn a_mutation_whose_caller_left_early_is_not_sent() {
-    let (gate, answer) = Answer::held(json(200, &value!({})));
+    let (gate, answer) = Answer::held(json(200, &value!({"warmPool": {"id": ID}})));
     let upstream = Upstream::start([answer]).await;
     let gateway = Gateway::start(upstream.address).await;
     let mut raw = Raw::connect(gateway.address).await;

@@ -36,7 +36,7 @@ pub(crate) mod upstream;
 pub(crate) use certified::{Certified, ClientCa, ClientCertificate, connect_with, dns, spiffe};
 pub(crate) use sandboxed::Sandboxed;
 pub(crate) use told::Told;
-pub(crate) use upstream::{Answer, Upstream, http, json};
+pub(crate) use upstream::{Answer, Upstream, http, json, shown};
 
 /// Some object's id.
 pub(crate) const ID: &str = "0198c0de-0000-7000-8000-000000000001";

@@ -18,6 +18,7 @@ use crate::harness::{
     ACME_KEY, ACME_TOKEN, Answer, Client, GLOBEX_KEY, GLOBEX_TOKEN, Gateway, ID, Sandboxed, Upstream, create,
     get, http, json,
     raw::{Raw, framed},
+    shown,
 };
 
 const TIMEOUT: Duration = Duration { seconds: 3_600, nanos: 500_000_001 };
@@ -238,7 +239,7 @@ fn listed(config: &mut Config) {
 /// Promise P14: what a caller makes up does not reach upstream, whatever it looks like.
 #[tokio::test]
 async fn upstream_sees_only_what_the_gateway_says() {
-    let upstream = Upstream::start([Answer::Bytes(json(200, &value!({})))]).await;
+    let upstream = Upstream::start([Answer::Bytes(shown())]).await;
     let gateway = Gateway::with(upstream.address, listed).await;
     let mut raw = Raw::connect(gateway.address).await;
     let request = raw
@@ -302,7 +303,7 @@ const ALONG: &str = "content-type: application/json\r\nx-cost: 7\r\nx-cost: 8\r\
 
 #[tokio::test]
 async fn metadata_of_an_answer() {
-    let upstream = Upstream::start([Answer::Bytes(http(200, ALONG, "{}"))]).await;
+    let upstream = Upstream::start([Answer::Bytes(http(200, ALONG, r#"{"prebuild":{}}"#))]).await;
     let gateway = Gateway::with(upstream.address, listed).await;
     let mut raw = Raw::connect(gateway.address).await;
     let answered = raw.call(raw.grpc("CreatePrebuild"), framed(&create())).await;

@@ -20,9 +20,9 @@ use tempfile::{NamedTempFile, TempDir};
 use tonic::Code;
 
 use crate::harness::{
-    ACME_KEY, Answer, Gateway, Sandboxed, Told, Upstream, get, json,
+    ACME_KEY, Answer, Gateway, Sandboxed, Told, Upstream, get,
     raw::{Raw, frame},
-    soon,
+    shown, soon,
 };
 
 const STABLE: &str = "pgw_stable-key";
@@ -206,7 +206,7 @@ async fn a_bad_file_never_takes_the_place_of_a_good_one() {
 
 #[tokio::test]
 async fn a_call_in_flight_ends_as_it_began() {
-    let (gate, answer) = Answer::held(json(200, &value!({})));
+    let (gate, answer) = Answer::held(shown());
     let upstream = Upstream::start([answer]).await;
     let file = KeyFile::of(&[STABLE]);
     let gateway = Gateway::with(upstream.address, |config| {

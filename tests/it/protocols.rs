@@ -9,6 +9,7 @@ use serde_json::{Value, json as value};
 use crate::harness::{
     Answer, Gateway, ID, Upstream, create, get, http, json,
     raw::Raw,
+    shown,
     spoken::{DIALECTS, Dialect, Spoken},
 };
 
@@ -184,7 +185,7 @@ async fn a_refusal_is_told_in_the_same_words_in_every_protocol() {
 /// The callers of one org share its rate whatever they speak.
 #[tokio::test]
 async fn the_limits_are_the_same_for_all() {
-    let upstream = Upstream::start(DIALECTS.map(|_| Answer::Bytes(json(200, &value!({}))))).await;
+    let upstream = Upstream::start(DIALECTS.map(|_| Answer::Bytes(shown()))).await;
     let gateway = Gateway::with(upstream.address, |config| {
         config.limits.requests.per_second = std::num::NonZeroU32::MIN;
         config.limits.requests.burst = std::num::NonZeroU32::MIN;

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use crate::harness::{
     Answer, GLOBEX_KEY, Gateway, ID, Told, Upstream, create, get, json,
     raw::{Answered, Raw, frame, framed},
-    request_id,
+    request_id, shown,
 };
 
 /// What a refusal of one kind must leave in the log.
@@ -85,7 +85,7 @@ async fn one_of_each(raw: &mut Raw) -> Vec<Refused> {
 
 /// While one call is in flight there is no room for a second.
 async fn overloaded(raw: &mut Raw, upstream: &Upstream) -> Refused {
-    let (gate, answer) = Answer::held(json(200, &value!({})));
+    let (gate, answer) = Answer::held(shown());
     upstream.then(answer);
     let held = raw.begin(raw.grpc("GetPrebuild"), Some(framed(&get()))).await;
     upstream.arrived(1).await;
@@ -103,7 +103,7 @@ async fn rate_limited(gateway: &Gateway, upstream: &Upstream) -> Refused {
     let mut client = gateway.client_of(GLOBEX_KEY).await;
     // A machine that sleeps for a second between two calls gives one back: then the next is too many.
     for _ in 0..5 {
-        upstream.then(Answer::Bytes(json(200, &value!({}))));
+        upstream.then(Answer::Bytes(shown()));
         let Err(status) = client.get_prebuild(get()).await else { continue };
         assert_eq!(status.reason().as_deref(), Some("RATE_LIMITED"), "{status:?}");
         assert_eq!(status.code(), tonic::Code::ResourceExhausted);
@@ -192,7 +192,7 @@ async fn upstream_is_unreachable() {
 async fn the_intent_comes_first_and_the_outcome_before_the_answer() {
     let secret = "CANARY-of-a-token";
     let token = Answer::Bytes(json(200, &value!({"accessToken": secret})));
-    let upstream = Upstream::start([Answer::Bytes(json(200, &value!({}))), token]).await;
+    let upstream = Upstream::start([Answer::Bytes(shown()), token]).await;
     let gateway = Gateway::start(upstream.address).await;
     upstream.witness(gateway.audit_file());
     let mut client = gateway.client().await;

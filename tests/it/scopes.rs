@@ -16,6 +16,7 @@ use tonic_types::pb;
 use crate::harness::{
     ACME_KEY, Answer, Gateway, ID, Told, Upstream, create, get, json,
     raw::{Raw, frame, framed},
+    shown,
     spoken::DIALECTS,
 };
 
@@ -64,7 +65,7 @@ async fn a_single_method_is_a_scope_and_so_is_a_mixture() {
     let token = CreatePrebuildLogsTokenRequest { prebuild_id: ID.to_owned() };
     upstream.then(Answer::Bytes(json(200, &value!({"accessToken": "t"}))));
     client.create_prebuild_logs_token(token).await.unwrap();
-    upstream.then(Answer::Bytes(json(200, &value!({}))));
+    upstream.then(Answer::Bytes(shown()));
     client.get_prebuild(get()).await.unwrap();
     let refused = client.create_prebuild(create()).await.unwrap_err();
     assert_eq!(refused.reason().as_deref(), Some("SCOPE_MISSING"));

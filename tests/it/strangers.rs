@@ -11,8 +11,9 @@ use prebuild_gateway::{
 use serde_json::json as value;
 
 use crate::harness::{
-    ACME_KEY, ACME_TOKEN, Answer, GLOBEX_KEY, Gateway, ID, Upstream, get, json,
+    ACME_KEY, ACME_TOKEN, Answer, GLOBEX_KEY, Gateway, ID, Upstream, get,
     raw::{Answered, Raw},
+    shown,
     spoken::{DIALECTS, Dialect},
 };
 
@@ -142,7 +143,7 @@ async fn everything_unauthenticated_is_answered_with_the_same_bytes() {
 /// As the listener is by default, a token of that size does not even come so far, and harms nobody.
 #[tokio::test]
 async fn a_token_of_a_megabyte_is_refused_and_others_are_served() {
-    let upstream = Upstream::start([Answer::Bytes(json(200, &value!({})))]).await;
+    let upstream = Upstream::start([Answer::Bytes(shown())]).await;
     let gateway = Gateway::start(upstream.address).await;
     let mut client = gateway.client().await;
     let mut raw = Raw::connect(gateway.address).await;
@@ -158,7 +159,7 @@ async fn a_token_of_a_megabyte_is_refused_and_others_are_served() {
 #[tokio::test]
 async fn no_other_header_says_who_calls_and_none_travels_upstream() {
     for dialect in DIALECTS {
-        let upstream = Upstream::start([Answer::Bytes(json(200, &value!({})))]).await;
+        let upstream = Upstream::start([Answer::Bytes(shown())]).await;
         let gateway = Gateway::start(upstream.address).await;
         let mut raw = Raw::connect(gateway.address).await;
         let claim = |request: Builder| {

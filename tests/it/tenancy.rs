@@ -276,14 +276,43 @@ async fn what_a_repeated_key_hides_is_not_shown() {
     let hidden = [
         format!(r#"{{"prebuild":{},"prebuild":{}}}"#, foreign(ID), own(ID)),
         format!(r#"{{"prebuild":{},"preb\u0075ild":{}}}"#, foreign(ID), own(ID)),
-        format!(r#"{{"prebuild":{},"prebuild":null}}"#, foreign(ID)),
-        format!(r#"{{"prebuild":{{"id":"{ID}","status":{{"failureMessage":"{CANARY}"}},"status":{{}}}}}}"#),
+        format!(
+            r#"{{"prebuild":{{"status":{{}},"id":"{ID}","status":{{"failureMessage":"{CANARY}"}},"status":{{}}}}}}"#
+        ),
     ];
     for body in hidden {
         let answer = Answer::Bytes(http(200, "content-type: application/json\r\n", &body));
         let shown = bench.told(JSON, "GetPrebuild", answer).await.result.unwrap();
         assert!(!String::from_utf8_lossy(&shown).contains(CANARY), "{shown:?}");
     }
+}
+
+/// Nobody has judged what stands elsewhere.
+#[tokio::test]
+async fn an_answer_without_the_object_is_none() {
+    let mut bench = Bench::start().await;
+    let plain = |body: &str| Answer::Bytes(http(200, "content-type: application/json\r\n", body));
+    for (method, field) in SHOWING.into_iter().chain([("CreatePrebuild", ""), ("CreateWarmPool", "")]) {
+        for body in [
+            "{}".to_owned(),
+            format!(r#"{{"{field}":null}}"#),
+            format!(r#"{{"Prebuild":{0},"WarmPool":{0},"data":{0}}}"#, foreign(ID)),
+            format!(r#"{{"prebuild":{0},"prebuild":null,"warmPool":{0},"warmPool":null}}"#, foreign(ID)),
+        ] {
+            for dialect in DIALECTS {
+                let answered = bench.call(dialect, method, plain(&body)).await;
+                assert!(!format!("{answered:?}").contains(CANARY), "{answered:?}");
+                let wrong = dialect.read(answered).result.unwrap_err();
+                let expected = (13, Some("UPSTREAM_INVALID_RESPONSE"));
+                assert_eq!((wrong.code, wrong.reason.as_deref()), expected, "{method} {dialect:?} {body}");
+            }
+        }
+    }
+    for method in ["DeletePrebuild", "DeleteWarmPool", "CreatePrebuildLogsToken", "ListPrebuilds"] {
+        assert!(bench.told(JSON, method, plain("{}")).await.result.is_ok(), "{method}");
+    }
+    let series = r#"prebuild_gateway_upstream_errors_total{method="GetPrebuild",kind="invalid"}"#;
+    assert_eq!(bench.gateway.counted(series).await, 4 * DIALECTS.len() as u64);
 }
 
 #[tokio::test]

@@ -83,6 +83,12 @@ pub(super) struct ByMethodAndKind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByMethodAndCode {
+    pub(super) method: &'static str,
+    pub(super) code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ByOrgAndMethod {
     pub(super) org: Arc<str>,
     pub(super) method: &'static str,

@@ -9,8 +9,8 @@ use prometheus_client::{
 };
 
 use super::labels::{
-    ByIssuer, ByKey, ByMethod, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByResult, ByStage, Capped,
-    Request, Version,
+    ByIssuer, ByKey, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByResult,
+    ByStage, Capped, Request, Version,
 };
 
 const PREFIX: &str = "prebuild_gateway";
@@ -50,6 +50,7 @@ pub(super) struct Series {
     pub(super) token_lookups: Family<ByResult, Counter>,
     pub(super) tenancy_mismatches: Family<ByOrgAndMethod, Counter>,
     pub(super) organizations_missing: Family<ByMethod, Counter>,
+    pub(super) refusals_hidden: Family<ByMethodAndCode, Counter>,
     pub(super) log_urls_withheld: Family<ByMethod, Counter>,
     pub(super) upstream_reachable: Gauge,
     pub(super) pool_bounds_crossed: Counter,
@@ -94,6 +95,7 @@ impl Series {
             token_lookups: Family::default(),
             tenancy_mismatches: Family::default(),
             organizations_missing: Family::default(),
+            refusals_hidden: Family::default(),
             log_urls_withheld: Family::default(),
             upstream_reachable: Gauge::default(),
             pool_bounds_crossed: Counter::default(),
@@ -184,6 +186,11 @@ impl Series {
             "upstream_organizations_missing",
             "Objects in upstream's answers that do not say whose they are",
             self.organizations_missing.clone(),
+        );
+        registry.register(
+            "upstream_refusals_hidden",
+            "Reads of one object that upstream refused, and of which the caller was told that there is none",
+            self.refusals_hidden.clone(),
         );
         registry.register(
             "log_urls_withheld",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::Code;
 
 use super::{AuditStage, Decision, Metrics, UpstreamFault};
-use crate::rpc::CREATE_PREBUILD;
+use crate::rpc::{CREATE_PREBUILD, GET_PREBUILD};
 
 fn assert_lines(text: &str, expected: &[&str]) {
     for line in expected {
@@ -36,6 +36,7 @@ fn a_scrape_shows_what_happened() {
     metrics.credential_refused("acme");
     metrics.tenancy_mismatched("acme", &CREATE_PREBUILD, "organization");
     metrics.organizations_missing(&CREATE_PREBUILD, 2);
+    metrics.refusal_hidden(&GET_PREBUILD, Code::PermissionDenied);
     metrics.pool_bounds_crossed();
     metrics.peer_limited();
     metrics.reloaded("identity.keys_file", true);
@@ -61,6 +62,7 @@ fn a_scrape_shows_what_happened() {
             "prebuild_gateway_upstream_credential_refused_total{org=\"acme\"} 1",
             "prebuild_gateway_upstream_tenancy_mismatches_total{org=\"acme\",method=\"CreatePrebuild\",kind=\"organization\"} 1",
             "prebuild_gateway_upstream_organizations_missing_total{method=\"CreatePrebuild\"} 2",
+            "prebuild_gateway_upstream_refusals_hidden_total{method=\"GetPrebuild\",code=\"PERMISSION_DENIED\"} 1",
             "prebuild_gateway_warm_pool_bounds_crossed_total 1",
             "prebuild_gateway_peer_limited_total 1",
             r#"prebuild_gateway_file_reloads_total{key="identity.keys_file",result="taken"} 1"#,

@@ -22,6 +22,18 @@ fn an_object_is_found_by_its_own_org_and_kind_in_any_spelling() {
     assert!(owned.find(&"acme".into(), &GET_PREBUILD, "no id").is_none());
 }
 
+/// What is kept for an hour is as small as it looks, whatever upstream sends, and no secret.
+#[test]
+fn no_url_and_no_class_that_is_no_id_is_kept() {
+    let owned = Owned::new();
+    for (class, kept) in [(ID, ID), ("c", ""), (&"c".repeat(1 << 20), "")] {
+        let shown = Object { class: class.to_owned(), log_url: "https://secret".to_owned(), ..object(ID) };
+        owned.keep(&"acme".into(), &GET_PREBUILD, &shown);
+        let found = owned.find(&"acme".into(), &GET_PREBUILD, ID).unwrap();
+        assert_eq!((&*found.class, &*found.log_url), (kept, ""));
+    }
+}
+
 #[test]
 fn it_is_bounded() {
     let owned = Owned::bounded(100);

@@ -1,13 +1,25 @@
 //! The decision, and what is left of a list.
 
-use super::{Judgement, Mark, judge, list, same};
+use std::sync::Arc;
+
+use http::HeaderValue;
+use tracing::subscriber::with_default;
+use tracing_subscriber::fmt;
+
+use super::{Judgement, Mark, Tenancy, anew, judge, same};
 use crate::{
-    call::{MismatchKind, Reply, tests::reply},
+    call::{
+        MismatchKind, Reply,
+        tests::{call, reply},
+    },
     connect::json::{Duplicates, to_wire},
+    error::Reason,
+    proto::gitpod::v1::GetPrebuildRequest,
     rpc::{
         CANCEL_PREBUILD, CREATE_PREBUILD, GET_PREBUILD, LIST_PREBUILDS, LIST_WARM_POOLS, MethodSpec, Object,
     },
-    upstream::Holding,
+    telemetry::{Metrics, tests::Kept},
+    upstream::{Holding, Organizations, PageKey, Parting},
 };
 
 const OURS: &str = "0198c0de-0000-7000-8000-00000000acce";
@@ -60,10 +72,12 @@ fn where_orgs_share_an_organization_the_project_decides() {
         (OURS, held, ID, Judgement::All, Judgement::All),
         (OURS, &capitals, ID, Judgement::All, Judgement::All),
         (OURS, held, OTHER, Judgement::Other, Judgement::Other),
-        (OURS, other, ID, Judgement::Neighbours, Judgement::Foreign(PROJECT)),
-        (OURS, "", ID, Judgement::Neighbours, Judgement::Foreign(PROJECT)),
+        (OURS, other, ID, Judgement::Neighbours(PROJECT), Judgement::Foreign(PROJECT)),
+        (OURS, "", ID, Judgement::Neighbours(PROJECT), Judgement::Foreign(PROJECT)),
         (OURS, other, OTHER, Judgement::Foreign(PROJECT), Judgement::Foreign(PROJECT)),
-        ("", held, ID, Judgement::Foreign(ORGANIZATION), Judgement::Foreign(ORGANIZATION)),
+        ("", held, ID, Judgement::Neighbours(ORGANIZATION), Judgement::Foreign(ORGANIZATION)),
+        ("", other, ID, Judgement::Neighbours(ORGANIZATION), Judgement::Foreign(ORGANIZATION)),
+        ("", held, OTHER, Judgement::Foreign(ORGANIZATION), Judgement::Foreign(ORGANIZATION)),
         (THEIRS, held, ID, Judgement::Foreign(ORGANIZATION), Judgement::Foreign(ORGANIZATION)),
     ] {
         let objects = [Object { project: project.to_owned(), ..object(organization, id) }];
@@ -117,45 +131,48 @@ fn read(method: &'static MethodSpec, json: &str) -> Reply {
 }
 
 #[test]
-fn the_rest_of_a_list_stays_as_it_came() {
-    let json = r#" {"new" : [1, 2.50],"prebuilds": [ {"id":"a", "x":"\u0041"}, {"id" : "b"},{"id":"c","y":1e2}],
-        "pagination":{"nextToken": "t"} }"#;
-    let kept = list::retain(&LIST_PREBUILDS, read(&LIST_PREBUILDS, json), &[true, false, true]).unwrap();
-    assert_eq!(
-        kept.json,
-        r#"{"new":[1, 2.50],"prebuilds":[{"id":"a", "x":"\u0041"},{"id":"c","y":1e2}],"pagination":{"nextToken": "t"}}"#
-    );
+fn the_rest_of_a_list_is_what_the_schema_knows() {
+    let json = r#" {"total" : 3,"prebuilds": [ {"id":"a", "x":"\u0041"}, {"id" : "b"},{"id":"c","y":1e2}],
+        "pagination":{"nextToken": "t","last":"b"} }"#;
+    let mut reply = read(&LIST_PREBUILDS, json);
+    reply.metadata.insert("x-total", HeaderValue::from_static("3"));
+    reply.trailers.insert("x-last", HeaderValue::from_static("b"));
+    let kept = anew::list(&LIST_PREBUILDS, reply, &[true, false, true]).unwrap();
+    assert_eq!(kept.json, r#"{"pagination":{"nextToken":"t"},"prebuilds":[{"id":"a"},{"id":"c"}]}"#);
+    assert!(kept.metadata.is_empty() && kept.trailers.is_empty());
     let again = read(&LIST_PREBUILDS, std::str::from_utf8(&kept.json).unwrap());
-    let ids = |reply: &Reply| reply.seen.objects.iter().map(|object| object.id.clone()).collect::<Vec<_>>();
-    assert_eq!((ids(&kept), ids(&again)), (vec!["a".to_owned(), "c".to_owned()], ids(&kept)));
-    assert_eq!(LIST_PREBUILDS.recode(&kept.wire).unwrap(), LIST_PREBUILDS.recode(&again.wire).unwrap());
+    assert_eq!((kept.seen, kept.wire), (again.seen, again.wire));
+    let none = anew::list(&LIST_WARM_POOLS, read(&LIST_WARM_POOLS, r#"{"warm_pools":[{"id":"a"}]}"#), &[]);
+    assert_eq!(none.unwrap().json, "{}");
 }
 
-#[test]
-fn a_list_is_found_in_either_spelling() {
-    for name in ["warmPools", "warm_pools", "warm\\u005fpools"] {
-        let json = format!(r#"{{"{name}":[{{"id":"a"}},{{"id":"b"}}]}}"#);
-        let kept = list::retain(&LIST_WARM_POOLS, read(&LIST_WARM_POOLS, &json), &[false, true]).unwrap();
-        let json = String::from_utf8(kept.json.to_vec()).unwrap();
-        assert!(json.contains(r#"[{"id":"b"}]"#), "{json}");
-        let none = list::retain(&LIST_WARM_POOLS, read(&LIST_WARM_POOLS, &json), &[false]).unwrap();
-        assert!(none.wire.is_empty() && !String::from_utf8(none.json.to_vec()).unwrap().contains("id"));
-    }
+fn strict() -> Tenancy {
+    let organizations = Organizations::new([("acme".into(), OURS.to_owned())]);
+    let holding = Holding { projects: [ID.parse().unwrap()].into(), ..Holding::default() };
+    let holdings = Arc::new([("acme".into(), holding)].into());
+    let key = PageKey::new(vec![7; 32]).unwrap();
+    Tenancy::new(organizations, Parting::ByProject { holdings, key }, Metrics::new())
 }
 
+/// A line takes longer than none, and the answer waits for it.
 #[test]
-fn a_text_that_shows_another_list_is_written_anew() {
-    for json in [
-        r#"{"prebuilds":[{"id":"b"}]}"#,
-        r#"{"prebuilds":null}"#,
-        "{}",
-        "[",
-        r#"{"prebuilds":[{"id":"a"},
-        {"id":"b"}],"prebuilds":[{"id":"a"},{"id":"b"}]}"#,
-    ] {
-        let reply = read(&LIST_PREBUILDS, r#"{"prebuilds":[{"id":"a"},{"id":"b"}]}"#);
-        let reply = Reply { json: json.to_owned().into(), ..reply };
-        let kept = list::retain(&LIST_PREBUILDS, reply, &[false, true]).unwrap();
-        assert_eq!(kept.json, r#"{"prebuilds":[{"id":"b"}]}"#);
-    }
+fn a_neighbours_object_is_logged_no_more_than_an_absent_one() {
+    let text = |json: &str| {
+        let lines = Kept::default();
+        with_default(fmt().with_writer(lines.writer()).finish(), || {
+            let tenancy = strict();
+            let call = call(&GET_PREBUILD, &GetPrebuildRequest { prebuild_id: ID.to_owned() });
+            let question = tenancy.question(&call, &GET_PREBUILD);
+            let error = tenancy.judged(&question, Ok(read(&GET_PREBUILD, json))).unwrap_err();
+            assert_eq!(error.reason, Some(Reason::NotFound));
+        });
+        lines.text()
+    };
+    let object = |organization: &str| {
+        format!(
+            r#"{{"prebuild":{{"id":"{ID}","metadata":{{"organizationId":"{organization}","projectId":"{OTHER}"}}}}}}"#
+        )
+    };
+    assert_eq!((text(&object(OURS)), text(&object(""))), (String::new(), String::new()));
+    assert!(text(&object(THEIRS)).contains("not the caller's"));
 }

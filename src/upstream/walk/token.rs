@@ -1,7 +1,8 @@
 //! Page tokens of narrowed lists: where a list goes on, sealed for who may go on with it.
 //!
-//! The seal holds for one org, method and filter, so that nobody reads another's list with a token that leaked, and
-//! upstream's own token comes to nobody but the list that it belongs to. Every replica with the same key takes it.
+//! The seal holds for one org, method and filter, so that nobody reads another's list with a token that leaked. It keeps
+//! a token from being changed, and hides nothing: whoever has it can read upstream's own in it. Every replica with the
+//! same key takes it.
 
 use std::sync::Arc;
 

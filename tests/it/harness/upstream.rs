@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json as value};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Audited, soon};
+use super::{Audited, ID, soon};
 
 /// A server of plain HTTP/1.1.
 pub(crate) struct Upstream {
@@ -135,6 +135,11 @@ pub(crate) fn http(status: u16, headers: &str, body: &str) -> Vec<u8> {
 
 pub(crate) fn json(status: u16, body: &Value) -> Vec<u8> {
     http(status, "content-type: application/json\r\n", &body.to_string())
+}
+
+/// The prebuild that the requests of this harness name; good for a creation, too.
+pub(crate) fn shown() -> Vec<u8> {
+    json(200, &value!({"prebuild": {"id": ID}}))
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {

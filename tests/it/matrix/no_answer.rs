@@ -10,6 +10,7 @@ use super::{Expect, Kind, SECRET, call, html, invalid, outcome_unknown, row, row
 use crate::harness::{
     Answer, Gateway, Told, Upstream, create, get, http, json,
     raw::{Raw, framed},
+    shown,
 };
 
 /// A read that was sent and has no answer: upstream's fault, without a word that nothing was forwarded.
@@ -62,7 +63,7 @@ async fn mutate_cut_error_page() {
 
 /// On a connection that was used before, where HTTP clients like to send again.
 async fn ends_when_reused(kind: Kind, end: Answer, expect: Expect) {
-    let first = Answer::Bytes(json(200, &value!({})));
+    let first = Answer::Bytes(shown());
     let upstream = Upstream::start([first, end]).await;
     let gateway = Gateway::start(upstream.address).await;
     call(&gateway, Kind::Read).await.unwrap();

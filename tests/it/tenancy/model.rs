@@ -20,6 +20,8 @@ use super::*;
 use crate::harness::{ACME_TOKEN, GLOBEX_KEY, GLOBEX_TOKEN, INITECH_TOKEN, sharing};
 
 mod call;
+mod end;
+mod lies;
 mod world;
 
 use call::Asked;
@@ -146,6 +148,10 @@ async fn no_caller_sees_or_changes_anothers(mode: Mode) {
     assert!(sum.judged > sum.calls / 2 && lies > sum.calls / 400, "no fair mix");
     assert!(changes > sum.calls / 20 && sum.shown > sum.calls, "no fair mix");
     assert!(sum.refused > sum.calls / 4 && sum.refused < sum.calls * 3 / 4, "no fair mix");
+    world.is_honest.store(true, Ordering::SeqCst);
+    end::every_list_is_whole(&world, &gateway).await;
+    end::foreign_is_absent(&world, &gateway).await;
+    assert_eq!(*world.foreign_changes.lock().unwrap(), Vec::<String>::new());
     let metrics = gateway.metrics().await;
     let kinds: &[&str] = match mode {
         Mode::Organization => &["organization", "id"],

@@ -21,12 +21,35 @@ const ABOUT_ONE: [(&str, &str, &str); 7] = [
     ("DeleteWarmPool", "GetWarmPool", "warmPool"),
 ];
 
+/// Codes that say something of the object.
+const FINAL: [(u16, &str); 7] = [
+    (403, "permission_denied"),
+    (400, "failed_precondition"),
+    (400, "invalid_argument"),
+    (409, "already_exists"),
+    (409, "aborted"),
+    (400, "out_of_range"),
+    (501, "unimplemented"),
+];
+
 async fn start() -> Bench {
     Bench::with(|config| {
         sharing(config, &[vec![PROJECT.to_owned()], vec![THEIRS.to_owned()]]);
         config.orgs[0].environment_classes = vec![CLASS.to_owned()];
     })
     .await
+}
+
+/// As upstream may refuse a call, in words about others.
+fn refuses(status: u16, code: &str) -> Answer {
+    let info = STANDARD_NO_PAD.encode(CANARY);
+    let body = value!({
+        "code": code,
+        "message": format!("no, because of {CANARY} in {THEIRS}"),
+        "details": [{"type": "google.rpc.DebugInfo", "value": info}],
+    });
+    let headers = format!("content-type: application/json\r\nx-shelf: {CANARY}\r\nretry-after: 9\r\n");
+    Answer::Bytes(http(status, &headers, &body.to_string()))
 }
 
 fn object(id: &str, organization: &str, project: &str) -> Value {
@@ -89,7 +112,8 @@ async fn an_own_object_is_looked_up_once_and_by_nobody_elses_knowledge() {
         let mut bench = start().await;
         let own = || shows(field, &object(ID, &ours(), PROJECT));
         let is_read = method == read;
-        let answer = || if is_read { own() } else { Answer::Bytes(json(200, &value!({}))) };
+        let shows_it = is_read || matches!(method, "CancelPrebuild" | "UpdateWarmPool");
+        let answer = || if shows_it { own() } else { Answer::Bytes(json(200, &value!({}))) };
         let mut asked = vec![read, method];
         asked.dedup();
         bench.upstream.then(own());
@@ -140,7 +164,7 @@ async fn an_update_of_one_bound_looks_its_pool_up_each_time() {
             bench.upstream.then(pool(min));
         }
         let spoken = GRPC.read(bench.call_of(ACME_KEY, GRPC, "UpdateWarmPool", &update).await);
-        assert_eq!(spoken.result.is_ok(), is_good, "{min}");
+        assert_eq!(spoken.result.is_ok(), is_good, "{min} {spoken:?}");
         let asked = bench.asked(before);
         assert_eq!(asked, ["GetWarmPool", "UpdateWarmPool"][..1 + usize::from(is_good)]);
     }
@@ -231,12 +255,104 @@ async fn the_connection_stays_where_upstream_is_at_no_fault() {
     for answer in [shown(ID, THEIRS), absent(), shown(ID, PROJECT)] {
         bench.call(GRPC, "GetPrebuild", answer).await;
     }
+    // What says less than it must is nobody's, and no more to be seen from outside.
+    let silent = object(ID, "", THEIRS);
+    for object in [&silent, &object(ID, "", PROJECT), &object(ID, &ours(), "")] {
+        bench.call(GRPC, "GetPrebuild", shows("prebuild", object)).await;
+    }
     // What was looked up before and is now another's, and what was not asked for.
     bench.call(GRPC, "CancelPrebuild", shown(ID, THEIRS)).await;
     bench.call(GRPC, "GetPrebuild", shown(OTHER, THEIRS)).await;
+    bench.call(GRPC, "GetPrebuild", shows("prebuild", &object(ID, &theirs(), PROJECT))).await;
     bench.call(GRPC, "GetPrebuild", shown(ID, PROJECT)).await;
     let seen = bench.upstream.seen();
     let is_same: Vec<_> = seen.windows(2).map(|two| two[0].connection == two[1].connection).collect();
-    assert_eq!(is_same, [true, true, true, false, false]);
-    assert_eq!(bench.asked(0)[3], "CancelPrebuild");
+    assert_eq!(is_same, [true, true, true, true, true, true, false, false, false]);
+    assert_eq!(bench.asked(0)[6], "CancelPrebuild");
+}
+
+/// Upstream may have its own way to say that an object is somebody else's.
+#[tokio::test]
+async fn a_read_that_upstream_refuses_finds_nothing() {
+    let mut bench = start().await;
+    for (method, read, _) in ABOUT_ONE {
+        for dialect in DIALECTS {
+            let absent = bytes_of(bench.call(dialect, method, absent()).await);
+            for (status, code) in FINAL {
+                let before = bench.upstream.seen().len();
+                let refused = bytes_of(bench.call(dialect, method, refuses(status, code)).await);
+                assert_eq!(refused, absent, "{method} {dialect:?} {code}");
+                assert_eq!(bench.asked(before), [read]);
+            }
+        }
+    }
+    let hidden = |code: &str| {
+        format!(r#"prebuild_gateway_upstream_refusals_hidden_total{{method="GetPrebuild",code="{code}"}}"#)
+    };
+    let times = 4 * DIALECTS.len() as u64;
+    assert_eq!(bench.gateway.counted(&hidden("PERMISSION_DENIED")).await, times);
+    assert!(!bench.gateway.metrics().await.contains(&hidden("NOT_FOUND")), "that is none");
+}
+
+/// What upstream says of itself is passed on, but not in its words.
+#[tokio::test]
+async fn words_about_others_are_withheld() {
+    let mut bench = start().await;
+    let own = || shows("prebuild", &object(ID, &ours(), PROJECT));
+    let create = value!({"projectId": PROJECT, "spec": {}});
+    let get = value!({ "prebuildId": ID });
+    for dialect in DIALECTS {
+        for (method, request, status, code, number) in [
+            ("GetPrebuild", &get, 503, "unavailable", 14),
+            ("GetPrebuild", &get, 429, "resource_exhausted", 8),
+            ("DeletePrebuild", &get, 500, "internal", 13),
+            ("ListPrebuilds", &value!({}), 403, "permission_denied", 7),
+            ("ListPrebuilds", &value!({}), 404, "not_found", 5),
+            ("CreatePrebuild", &create, 429, "resource_exhausted", 8),
+            ("CreatePrebuild", &create, 409, "already_exists", 6),
+            ("CreatePrebuild", &create, 400, "failed_precondition", 9),
+        ] {
+            bench.upstream.then(refuses(status, code));
+            let answered = bench.call_of(ACME_KEY, dialect, method, request).await;
+            let open = bytes_of(answered.clone());
+            assert!(!open.contains(CANARY) && !open.contains(THEIRS), "{method} {dialect:?}: {open}");
+            assert!(open.contains("9000") || open.contains("retry-after: 9"), "{method} {dialect:?}: {open}");
+            let wrong = dialect.read(answered).result.unwrap_err();
+            assert_eq!(wrong.code, number, "{method} {code}");
+            assert_eq!(wrong.details, ["type.googleapis.com/google.rpc.RetryInfo"]);
+            assert_eq!(wrong.message, "upstream refused the call; its words are withheld");
+        }
+    }
+    // Of the org's own object upstream may say what it likes, except that there is none.
+    bench.upstream.then(own());
+    let cancel = bench.told(GRPC, "CancelPrebuild", refuses(400, "failed_precondition")).await;
+    assert_eq!(cancel.result.unwrap_err().message, format!("no, because of {CANARY} in {THEIRS}"));
+    let gone = bytes_of(bench.call(GRPC, "CancelPrebuild", absent()).await);
+    assert!(gone.contains("NOT_FOUND") && !gone.contains("GONE"), "{gone}");
+}
+
+/// Nobody can judge what the schema does not know.
+#[tokio::test]
+async fn json_callers_get_nothing_that_the_schema_does_not_know() {
+    let mut bench = start().await;
+    let plain =
+        |body: Value| Answer::Bytes(http(200, "content-type: application/json\r\n", &body.to_string()));
+    let mut own = object(ID, &ours(), PROJECT);
+    own["status"] = value!({"phase": CANARY, "failureMessage": "own", "near": [CANARY]});
+    own["spec"] = value!({ "neighbour": CANARY });
+    for (method, body) in [
+        ("GetPrebuild", value!({"prebuild": own, "Prebuild": object(ID, &ours(), THEIRS)})),
+        ("CancelPrebuild", value!({"prebuild": own, "next": CANARY})),
+        ("DeletePrebuild", value!({ "freed": CANARY })),
+        ("ListPrebuilds", value!({"prebuilds": [own], "pagination": {"last": CANARY}})),
+        ("ListPrebuilds", value!({ "total": CANARY })),
+    ] {
+        for dialect in DIALECTS {
+            let answered = bench.call(dialect, method, plain(body.clone())).await;
+            assert!(!bytes_of(answered.clone()).contains(CANARY), "{method} {dialect:?}");
+            let shown = dialect.read(answered).result.unwrap();
+            let is_own = String::from_utf8_lossy(&shown).contains("own");
+            assert_eq!(is_own, body.to_string().contains(PROJECT), "{method} {dialect:?}");
+        }
+    }
 }

@@ -1,21 +1,25 @@
-//! All that there is and whose it is; and the witness at upstream, which lies.
+//! All that there is and whose it is; and the witness at upstream.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, atomic::AtomicUsize},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize},
+    },
 };
 
+use http::StatusCode;
 use prebuild_gateway::sandbox::{Project, Seen};
 
-use super::*;
+use super::{lies::About, *};
 
 /// Of each org: more than one batch.
 const PROJECTS: u128 = 30;
 /// Of each kind that are remembered to be shown in place of others.
 const REMEMBERED: usize = 400;
 /// Often enough to matter, seldom enough that most calls can be held against the reference.
-const LIE_EVERY: usize = 40;
-const KINDS: [&str; 2] = ["prebuild", "warmPool"];
+const LIE_EVERY: usize = 20;
+pub(super) const KINDS: [&str; 2] = ["prebuild", "warmPool"];
 /// Those that change something, or return a secret.
 const CHANGES: [&str; 7] = [
     "CreatePrebuild",
@@ -52,6 +56,8 @@ pub(super) struct World {
     tokens: Mutex<Vec<(List, String)>>,
     dice: Mutex<Dice>,
     pub(super) lies: AtomicUsize,
+    /// Whether the lies have ended.
+    pub(super) is_honest: AtomicBool,
     pub(super) changes: AtomicUsize,
     pub(super) foreign_changes: Mutex<Vec<String>>,
 }
@@ -101,6 +107,7 @@ impl World {
             tokens: Mutex::default(),
             dice: Mutex::new(Dice::new(SEED)),
             lies: AtomicUsize::new(0),
+            is_honest: AtomicBool::new(false),
             changes: AtomicUsize::new(0),
             foreign_changes: Mutex::default(),
         }
@@ -132,6 +139,13 @@ impl World {
     /// An object of that kind (0 prebuild, 1 pool) and org; none if it has none yet.
     pub(super) fn id(&self, dice: &mut Dice, kind: usize, org: usize) -> Option<String> {
         dice.pick(&self.ids.lock().unwrap()[kind][org]).cloned()
+    }
+
+    /// All of that kind and org, in order.
+    pub(super) fn all(&self, kind: usize, org: usize) -> Vec<String> {
+        let mut all = self.ids.lock().unwrap()[kind][org].clone();
+        all.sort_unstable();
+        all
     }
 
     pub(super) fn count(&self, kind: usize, org: usize) -> usize {
@@ -170,7 +184,7 @@ impl World {
     }
 
     /// What upstream has done, and what it says about it.
-    pub(super) fn witness(&self, seen: &Seen, answer: &mut Value) {
+    pub(super) fn witness(&self, seen: &Seen, answer: &mut Value) -> StatusCode {
         let method = seen.path.rsplit('/').next().unwrap();
         let caller =
             seen.headers.get(CALLER).map(|caller| caller.to_str().unwrap().parse::<usize>().unwrap());
@@ -188,8 +202,15 @@ impl World {
             self.learn(kind, &answer[name], method.starts_with("Create"));
         }
         let mut dice = self.dice.lock().unwrap();
-        if dice.once_in(LIE_EVERY) && self.lie(&mut dice, answer) {
-            self.lies.fetch_add(1, Ordering::SeqCst);
+        let is_time = !self.is_honest.load(Ordering::SeqCst) && dice.once_in(LIE_EVERY);
+        let objects = self.objects.lock().unwrap();
+        let about = About { mode: self.mode, method, request: &request, objects: &objects };
+        match is_time.then(|| about.lie(&mut dice, answer)).flatten() {
+            Some(status) => {
+                self.lies.fetch_add(1, Ordering::SeqCst);
+                status
+            }
+            None => StatusCode::OK,
         }
     }
 
@@ -204,34 +225,6 @@ impl World {
         if objects.len() < REMEMBERED {
             objects.push(object.clone());
         }
-    }
-
-    /// Any object in place of the true one or among the true ones, or one that does not say whose it is.
-    fn lie(&self, dice: &mut Dice, answer: &mut Value) -> bool {
-        let objects = self.objects.lock().unwrap();
-        for (kind, name) in KINDS.iter().enumerate() {
-            let Some(other) = dice.pick(&objects[kind]) else { continue };
-            if answer[name].is_object() {
-                match dice.roll(4) {
-                    0 => drop(answer[name]["metadata"].as_object_mut().unwrap().remove("organizationId")),
-                    1 => drop(answer[name]["metadata"].as_object_mut().unwrap().remove("projectId")),
-                    _ => answer[name] = other.clone(),
-                }
-                return true;
-            }
-            let list = format!("{name}s");
-            if let Some(items) = answer[&list].as_array_mut() {
-                if dice.once_in(2) {
-                    items.clear();
-                }
-                for _ in 0..=dice.roll(3) {
-                    let at = dice.roll(items.len() + 1);
-                    items.insert(at, dice.pick(&objects[kind]).unwrap().clone());
-                }
-                return true;
-            }
-        }
-        false
     }
 }
 
