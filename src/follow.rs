@@ -167,7 +167,7 @@ impl<F: Follow> Follower<F> {
         }
     }
 
-    /// What is shown and counted is true by the time that it can be seen.
+    /// Whoever sees it counted finds it shown, too.
     async fn judge(&mut self, is_asked: bool) {
         let look = self.seen.clone();
         let taken = self.followed.take(look.clone()).await;
@@ -182,10 +182,10 @@ impl<F: Follow> Follower<F> {
         let key = &self.key;
         match taken {
             Taken::InForce => {
+                self.show(None);
                 self.metrics.reloaded(key, true);
                 self.refused = None;
                 tracing::info!(key, "what the file holds now is in force");
-                self.show(None);
             }
             Taken::Refused(problem) => self.refuse(problem),
             // Whoever asks is told each time.
@@ -205,10 +205,10 @@ impl<F: Follow> Follower<F> {
 
     fn refuse(&mut self, problem: String) {
         let key = &self.key;
+        self.show(Some(problem.clone()));
         self.metrics.reloaded(key, false);
         self.refused = Some(self.seen.clone());
         tracing::error!(key, problem, "what the file holds now is not taken; the last good state stays");
-        self.show(Some(problem));
     }
 
     fn problem(&self) -> Option<String> {
