@@ -37,6 +37,8 @@ pub struct MethodSpec {
     pub output: &'static str,
     /// The descriptors that `input` and `output` are found in.
     pub schema: fn() -> &'static Schema,
+    /// Whether a reply is about one object, which then has to be there.
+    pub shows_one: bool,
     decode: Decode<(Bytes, Facts)>,
     view: Decode<Seen>,
     recode: Decode<Bytes>,
@@ -124,6 +126,7 @@ impl MethodSpec {
             recode: recode::<R>,
             part: part::<Q>,
             retain: retain::<R>,
+            shows_one: R::SHOWS_ONE,
             lead: lead::<R>,
         }
     }
@@ -190,14 +193,6 @@ impl MethodSpec {
     pub fn listed(&self) -> Option<&'static Field> {
         let is_list = |field: &&Field| field.repeated && matches!(field.kind, Kind::Message(_));
         self.output()?.fields.iter().find(is_list)
-    }
-
-    /// The one object in a reply, where it shows one.
-    pub fn shows(&self) -> Option<&'static Field> {
-        let is_one = |field: &&Field| !field.repeated && matches!(field.kind, Kind::Message(_));
-        // What stands beside a list is its page.
-        let output = self.output().filter(|_| self.listed().is_none())?;
-        output.fields.iter().find(is_one)
     }
 
     /// Where a reply says how its list goes on: `pagination`, and in it `next_token`.

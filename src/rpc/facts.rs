@@ -177,6 +177,9 @@ pub trait Request: Message + Default {
 
 /// A response message that can show its objects.
 pub trait Response: Message + Default {
+    /// Whether it is about one object, which then has to be there.
+    const SHOWS_ONE: bool = false;
+
     fn seen(self) -> Seen {
         Seen::default()
     }
@@ -373,6 +376,8 @@ impl From<pb::WarmPool> for Object {
 macro_rules! shows {
     ($($response:ident.$field:ident;)*) => {$(
         impl Response for pb::$response {
+            const SHOWS_ONE: bool = true;
+
             fn seen(self) -> Seen {
                 Seen { objects: self.$field.into_iter().map(Object::from).collect(), next: None }
             }

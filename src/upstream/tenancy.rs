@@ -170,7 +170,7 @@ impl Tenancy {
 
     /// An answer without objects. Where its message has a place for one, it stands elsewhere, and nobody has judged it.
     fn bare(&self, question: &Question, reply: Reply) -> Result<Reply, Error> {
-        if question.method.shows().is_none() {
+        if !question.method.shows_one {
             return Ok(reply);
         }
         self.metrics.upstream_failed(question.method, UpstreamFault::Invalid);
