@@ -24,11 +24,11 @@ mod tests;
 
 pub use api_key::Config;
 pub use expiry::{Expiry, NotATime};
+pub use introspect::UpstreamTokens;
 use jwt::{Issuers, Refusal};
 
 /// The orgs that the config has.
 pub type Orgs = HashSet<OrgId>;
-pub use introspect::UpstreamTokens;
 
 /// The ways to be known that the config enables. Clones share them, and see what is put in place.
 #[derive(Clone, Debug)]

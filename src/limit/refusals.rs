@@ -20,7 +20,8 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 use super::Rate;
 use crate::call::OrgId;
 
-/// Buckets, at some 300 bytes each; those that were left alone for longest go first. Who has more addresses than that gets past this, as past any such limit.
+/// Buckets, at some 300 bytes each; those that were left alone for longest go first. Who has more addresses than that
+/// gets past this, as past any such limit.
 const MAX_BUCKETS: u64 = 65_536;
 /// What one customer or host has of IPv6, at the least (RFC 6177): 64 bits of network.
 const IPV6_NETWORK: u128 = u128::MAX << 64;

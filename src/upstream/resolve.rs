@@ -83,9 +83,7 @@ impl Resolve {
         // The call itself was not forwarded, whatever became of the look-up.
         object.map_err(|error| error.with_sent(Sent::No))
     }
-}
 
-impl Resolve {
     /// Whoever waits gives up with its caller: behind an upstream that hangs, waiters would take every place.
     async fn hold(&self, call: &Call, id: String) -> Result<Held, Error> {
         let org = &call.identity.org;
