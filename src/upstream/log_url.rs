@@ -108,8 +108,10 @@ impl LogUrls {
         let json = match self.edit(schema, output, text) {
             Ok(json) => json,
             // A null where a message may be, for instance. Written anew it is plain.
-            Err(_) => to_json(schema, output, &reply.wire)
+            Err(_) => method
+                .recode(&reply.wire)
                 .ok()
+                .and_then(|wire| to_json(schema, output, &wire).ok())
                 .and_then(|json| self.edit(schema, output, std::str::from_utf8(&json).ok()?).ok())
                 .ok_or_else(invalid)?,
         };

@@ -174,4 +174,8 @@ fn nulls_hide_nothing() {
         cleared(&LIST_PREBUILDS, &format!(r#"{{"prebuilds":[{{"id":"a","status":null}},{bad}]}}"#));
     assert_eq!(left, r#"{"prebuilds":[{"id":"a"},{"id":"b","status":{"logUrl":""}}]}"#);
     assert_eq!(count, 1);
+    // The order of the members is upstream's own.
+    let bad = r#"{"status":{"logUrl":"https://evil.example/x"},"id":"b"}"#;
+    let json = format!(r#"{{"prebuilds":[{{"status":null,"id":"a"}},{bad}]}}"#);
+    assert_eq!(cleared(&LIST_PREBUILDS, &json), (left, count));
 }
