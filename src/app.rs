@@ -19,12 +19,13 @@ use tower::{Layer as _, Service, util::option_layer};
 use crate::{
     admin::{self, Check, Readiness, Status},
     audit,
+    budget::Budgets,
     config::{Callers, Resolved},
     front::{Front, HttpRequest, HttpResponse, Peers, Reflect},
     gateway::{Gateway, Stages, Wire},
     identity::{Identities, UpstreamTokens, jwt::Issuers},
     limit::Limits,
-    policy::Validate,
+    policy::{Bind, Validate},
     rpc,
     server::{self, Server, Tls},
     telemetry::Metrics,
@@ -156,7 +157,9 @@ impl App {
         let gateway = Gateway::new(Stages {
             tasks: tasks.clone(),
             log: log.clone(),
+            bind: Bind,
             limits: Limits::new(rates, MonotonicClock),
+            budgets: Budgets,
             validate: Validate { stricter: config.validation.stricter },
             learn: learn.clone(),
             parting: way.parting,
@@ -164,16 +167,14 @@ impl App {
             metrics: metrics.clone(),
         });
         let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
-        let Callers { keys, certificates, key_file, tokens } = callers;
-        let issuers = tokens.issuers.clone();
         let own = config.identity.upstream_tokens.enabled.then(|| {
             let introspect = Arc::new(Introspection::new(learn.clone(), orgs.all()));
             UpstreamTokens::new(&config.identity.upstream_tokens, introspect, metrics.clone())
         });
-        let identities = Identities::new(keys)
-            .with_certificates(certificates)
-            .with_issuers(issuers.clone())
-            .with_upstream_tokens(own);
+        let Callers { keys, certificates, key_file, tokens } = callers;
+        let issuers = tokens.issuers.clone();
+        let identities = Identities::new(keys).with_certificates(certificates).with_issuers(issuers.clone());
+        let identities = identities.with_upstream_tokens(own);
         let wire = Wire {
             log: log.clone(),
             metrics: metrics.clone(),

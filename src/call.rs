@@ -4,16 +4,13 @@ use std::{
     any::Any,
     fmt,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -21,9 +18,11 @@ use uuid::Uuid;
 use crate::{
     error::Error,
     rpc::{Facts, MethodSpec, Seen},
+    rule::Bound,
 };
 
 mod certificate;
+mod context;
 mod id;
 mod passed;
 mod scope;
@@ -32,6 +31,7 @@ pub(crate) mod tests;
 mod token;
 
 pub use certificate::{Names, PeerCertificate};
+pub use context::{Context, Recorder};
 pub use id::{CredentialId, OrgId, SubjectId};
 pub use passed::{Introspect, Introspected, NotIntrospected, Passed};
 pub use scope::{Scope, Scopes, UnknownScope};
@@ -56,39 +56,6 @@ pub struct Identity {
 /// When the caller stops waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
-
-/// What outer layers need to know of a request when the inner ones are done with it: write-once cells, shared by all.
-#[derive(Clone, Debug)]
-pub struct Context(Arc<Cells>);
-
-#[derive(Debug)]
-struct Cells {
-    id: RequestId,
-    received: Instant,
-    peer: Option<SocketAddr>,
-    protocol: OnceLock<&'static str>,
-    trace_id: OnceLock<String>,
-    method: OnceLock<&'static MethodSpec>,
-    identity: OnceLock<Identity>,
-    recorder: OnceLock<Recorder>,
-    lookup: OnceLock<String>,
-    asked_organization: OnceLock<()>,
-    mismatch: Mutex<Option<Mismatch>>,
-    pages: AtomicUsize,
-    limited: OnceLock<()>,
-    permitted: OnceLock<()>,
-    intended: OnceLock<()>,
-    own: OnceLock<()>,
-}
-
-/// Which plane answers for a request's record in the audit log. The first to claim it does, for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recorder {
-    /// It never became a call: a refusal.
-    WirePlane,
-    /// It did, and may have been sent.
-    CallPlane,
-}
 
 /// A place among the calls in flight. Whatever it holds is given back when the work ends, not when the caller leaves.
 #[derive(Clone, Debug)]
@@ -116,6 +83,10 @@ pub struct Call {
     /// Fires when the caller is gone.
     pub gone: CancellationToken,
     pub place: Option<Place>,
+    /// What the policy sets it.
+    pub bound: Bound,
+    /// What a stage leaves for another one of its own room.
+    pub left: Extensions,
 }
 
 /// Upstream's answer.
@@ -171,6 +142,10 @@ pub trait Handle: Clone + Send + Sync + 'static {
 impl RequestId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
+    }
+
+    pub fn as_u128(self) -> u128 {
+        self.0.as_u128()
     }
 }
 
@@ -237,165 +212,5 @@ impl MismatchKind {
 impl Place {
     pub fn new(held: impl Any + Send + Sync) -> Self {
         Self(Arc::new(held))
-    }
-}
-
-impl Context {
-    pub fn new(id: RequestId, received: Instant, peer: Option<SocketAddr>) -> Self {
-        Self(Arc::new(Cells {
-            id,
-            received,
-            peer,
-            protocol: OnceLock::new(),
-            trace_id: OnceLock::new(),
-            method: OnceLock::new(),
-            identity: OnceLock::new(),
-            recorder: OnceLock::new(),
-            lookup: OnceLock::new(),
-            asked_organization: OnceLock::new(),
-            mismatch: Mutex::default(),
-            pages: AtomicUsize::new(0),
-            limited: OnceLock::new(),
-            permitted: OnceLock::new(),
-            intended: OnceLock::new(),
-            own: OnceLock::new(),
-        }))
-    }
-
-    pub fn id(&self) -> RequestId {
-        self.0.id
-    }
-
-    /// When the request's headers had arrived.
-    pub fn received(&self) -> Instant {
-        self.0.received
-    }
-
-    /// The connection's other end; no header can change it.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.0.peer
-    }
-
-    pub fn protocol(&self) -> Option<&'static str> {
-        self.0.protocol.get().copied()
-    }
-
-    pub fn set_protocol(&self, protocol: &'static str) {
-        self.0.protocol.get_or_init(|| protocol);
-    }
-
-    pub fn trace_id(&self) -> Option<&str> {
-        self.0.trace_id.get().map(String::as_str)
-    }
-
-    pub fn set_trace_id(&self, trace_id: String) {
-        self.0.trace_id.get_or_init(|| trace_id);
-    }
-
-    pub fn method(&self) -> Option<&'static MethodSpec> {
-        self.0.method.get().copied()
-    }
-
-    pub fn set_method(&self, method: &'static MethodSpec) {
-        self.0.method.get_or_init(|| method);
-    }
-
-    pub fn identity(&self) -> Option<&Identity> {
-        self.0.identity.get()
-    }
-
-    pub fn set_identity(&self, identity: Identity) {
-        self.0.identity.get_or_init(|| identity);
-    }
-
-    /// Claims the request's record. True if it is `recorder`'s from now on, or was before.
-    pub fn claim(&self, recorder: Recorder) -> bool {
-        *self.0.recorder.get_or_init(|| recorder) == recorder
-    }
-
-    /// Whether the request has become a call.
-    pub fn is_call(&self) -> bool {
-        self.0.recorder.get() == Some(&Recorder::CallPlane)
-    }
-
-    /// The object that the gateway reads upstream on the call's behalf.
-    pub fn lookup(&self) -> Option<&str> {
-        self.0.lookup.get().map(String::as_str)
-    }
-
-    pub fn set_lookup(&self, object: String) {
-        self.0.lookup.get_or_init(|| object);
-    }
-
-    /// Whether upstream was asked on the call's behalf which organization the caller's is.
-    pub fn has_asked_organization(&self) -> bool {
-        self.0.asked_organization.get().is_some()
-    }
-
-    pub fn set_asked_organization(&self) {
-        self.0.asked_organization.get_or_init(|| ());
-    }
-
-    /// What in upstream's answers was not the caller's.
-    pub fn mismatch(&self) -> Option<Mismatch> {
-        *self.mismatches()
-    }
-
-    /// Of several answers the gravest difference counts, and all of the objects.
-    pub fn add_mismatch(&self, found: Mismatch) {
-        let mut known = self.mismatches();
-        *known = Some(known.map_or(found, |known| Mismatch {
-            kind: known.kind.min(found.kind),
-            objects: known.objects + found.objects,
-        }));
-    }
-
-    fn mismatches(&self) -> MutexGuard<'_, Option<Mismatch>> {
-        self.0.mismatch.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Pages of upstream's that were read for one page of the caller's.
-    pub fn pages(&self) -> usize {
-        self.0.pages.load(Ordering::Relaxed)
-    }
-
-    pub fn add_page(&self) {
-        self.0.pages.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Whether its refusal is one too many of its peer's: it is counted, and not recorded by itself.
-    pub fn is_limited(&self) -> bool {
-        self.0.limited.get().is_some()
-    }
-
-    pub fn set_limited(&self) {
-        self.0.limited.get_or_init(|| ());
-    }
-
-    /// Whether the call has passed every check.
-    pub fn is_permitted(&self) -> bool {
-        self.0.permitted.get().is_some()
-    }
-
-    pub fn set_permitted(&self) {
-        self.0.permitted.get_or_init(|| ());
-    }
-
-    /// Whether the call's intent is on disk, so that its outcome is owed.
-    pub fn is_intended(&self) -> bool {
-        self.0.intended.get().is_some()
-    }
-
-    pub fn set_intended(&self) {
-        self.0.intended.get_or_init(|| ());
-    }
-
-    /// Whether the gateway answers by itself, so that nothing of the call goes upstream.
-    pub fn is_own(&self) -> bool {
-        self.0.own.get().is_some()
-    }
-
-    pub fn set_own(&self) {
-        self.0.own.get_or_init(|| ());
     }
 }

@@ -24,8 +24,8 @@ use crate::{
         certificate::{self, Certificates},
         introspect, jwt as identity_jwt,
     },
-    limit::{self, Rate},
-    policy,
+    limit, policy,
+    rule::Rate,
     server::{self, Tls},
     telemetry, upstream,
 };

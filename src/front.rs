@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, header::ALLOW, request::Parts};
+use http::{Extensions, HeaderMap, HeaderValue, Method, header::ALLOW, request::Parts};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -23,6 +23,7 @@ use crate::{
     connect::metadata::AllowList,
     error::{Error, Reason},
     rpc::MethodSpec,
+    rule::Bound,
     telemetry::Metrics,
 };
 
@@ -199,6 +200,8 @@ impl<H: Handle> Front<H> {
             unknown: unknown.into_iter().map(|field| field.place).collect(),
             gone: CancellationToken::new(),
             place: head.extensions.remove::<Place>(),
+            bound: Bound::default(),
+            left: Extensions::new(),
         })
     }
 }

@@ -10,6 +10,7 @@ use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
     audit::{self, Audit, Intent},
+    budget::Budgets,
     call::{Call, Handle, Reply},
     error::Error,
     front::{
@@ -18,7 +19,7 @@ use crate::{
     },
     identity::Identities,
     limit::Limits,
-    policy::{Authorize, InScope, Validate},
+    policy::{Authorize, Bind, InScope, Validate, WriteDefaults},
     stack::stage,
     telemetry::Metrics,
     upstream::{Learn, LogHosts, LogUrls, Parting, Resolve, Tenancy, Walk, WhoAmI},
@@ -38,7 +39,9 @@ pub struct Stages {
     /// Mutations under way; the drain waits for them.
     pub tasks: TaskTracker,
     pub log: audit::Log,
+    pub bind: Bind,
     pub limits: Limits,
+    pub budgets: Budgets,
     pub validate: Validate,
     /// The way to upstream, and what is known of the orgs there.
     pub learn: Learn,
@@ -67,7 +70,8 @@ pub struct Wire {
 impl Gateway {
     /// The call plane: tower over `Call -> Reply`.
     pub fn new(stages: Stages) -> Self {
-        let Stages { tasks, log, limits, validate, learn, parting, log_hosts, metrics } = stages;
+        let Stages { tasks, log, bind, limits, budgets, validate, learn, parting, log_hosts, metrics } =
+            stages;
         let (upstream, organizations) = (learn.upstream().clone(), learn.organizations().clone());
         let tenancy = Tenancy::new(organizations.clone(), parting, metrics.clone());
         let service = ServiceBuilder::new()
@@ -75,11 +79,16 @@ impl Gateway {
             .layer(stage(Detach::new(tasks)))
             // Above every judgement: each refusal is on record, too. Below detach: the record outlives the caller.
             .layer(stage(Audit::new(log.clone())))
+            // Above all that the policy has a word in: one policy judges the whole call, also if it is replaced meanwhile.
+            .layer(stage(bind))
             // Before what costs the disk or upstream: refused calls count, or refusals would be a free way to make load.
             .layer(stage(limits))
             // Above what looks into the message: who may not call a method is told nothing more of it, and causes no read.
             // Below the rate, as any refusal.
             .layer(stage(InScope))
+            // Rules judge what goes upstream, so defaults are written before anything is judged. Below in scope: who may not
+            // call a method does not learn its defaults.
+            .layer(stage(WriteDefaults))
             // What the message alone can show wrong; no look-up is spent on what is wrong anyway.
             .layer(stage(validate))
             // Above all that goes upstream for the call: what upstream calls the org, without which no answer is the
@@ -91,6 +100,8 @@ impl Gateway {
             .layer(stage(Resolve::new(upstream.clone(), tenancy.clone(), metrics.clone())))
             // Judges the effective request, and alone makes a Permitted<Call>.
             .layer(stage(Authorize))
+            // Only what was allowed spends; and what is not to be had goes on record as a refusal, not as an intent.
+            .layer(stage(budgets))
             // Last before the wire: the intent is on disk before the first byte goes upstream.
             .layer(stage(Intent::new(log)))
             // Above all that answers: no log URL of any answer leads elsewhere.

@@ -11,10 +11,10 @@
 //! | 7 | [`server`]: the hardened listener · [`sandbox`]: an upstream in memory, for `dev` and tests |
 //! | 6 | [`gateway`]: the way of a call |
 //! | 5 | [`front`]: protocols to calls and errors to bytes · [`upstream`]: permitted calls to Connect JSON and back |
-//! | 4 | the stages, which never name each other: [`identity`], [`limit`], [`policy`], [`audit`] |
+//! | 4 | the stages, which never name each other: [`identity`], [`limit`], [`policy`], [`budget`], [`audit`] |
 //! | 3 | [`connect`]: the Connect wire format, and the JSON transcoder · [`follow`]: files read again when they change |
 //! | 2 | [`call`]: one call, in no protocol · [`stack`]: a stage as a tower layer · [`telemetry`] |
-//! | 1 | [`rpc`]: the method table · [`error`] · [`file`]: files that the config names |
+//! | 1 | [`rpc`]: the method table · [`error`] · [`file`]: files that the config names · [`rule`]: what all rules and limits have in common |
 //! | 0 | [`proto`]: the generated code |
 //!
 //! A new RPC is the proto, a row in [`rpc`] and its facts. A new stage is a module and a line in [`gateway`].
@@ -22,6 +22,7 @@
 pub mod admin;
 pub mod app;
 pub mod audit;
+pub mod budget;
 pub mod call;
 pub mod cli;
 pub mod config;
@@ -36,6 +37,7 @@ pub mod limit;
 pub mod policy;
 pub mod proto;
 pub mod rpc;
+pub mod rule;
 pub mod sandbox;
 pub mod server;
 pub mod stack;

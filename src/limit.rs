@@ -15,6 +15,7 @@ use tonic_types::pb;
 use crate::{
     call::{Call, OrgId, Reply},
     error::{Error, Reason, Retry},
+    rule::Rate,
     stack::{Next, Stage},
 };
 
@@ -50,16 +51,6 @@ pub struct Config {
     pub in_flight: usize,
 }
 
-/// A rate with a burst: in any stretch of `t` seconds at most `burst + per_second * t` calls pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Rate {
-    /// Calls per second, at least 1.
-    pub per_second: NonZeroU32,
-    /// Calls at once, at least 1.
-    pub burst: NonZeroU32,
-}
-
 /// The stage. The orgs are those of the config, so the map is bounded by it.
 #[derive(Debug)]
 pub struct Limits<C: Clock = MonotonicClock> {
@@ -85,10 +76,8 @@ pub enum Refused {
 
 impl Default for Config {
     fn default() -> Self {
-        let rate = |per_second, burst| Rate {
-            per_second: NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN),
-            burst: NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN),
-        };
+        let count = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+        let rate = |calls, burst| Rate::per_second(count(calls), count(burst));
         Self {
             requests: rate(DEFAULT_RATE, DEFAULT_BURST),
             refusals: rate(DEFAULT_REFUSALS, DEFAULT_REFUSALS_BURST),
@@ -97,15 +86,18 @@ impl Default for Config {
     }
 }
 
+/// At the pace of the rate, to the nanosecond and never quicker.
+fn quota(rate: Rate) -> Quota {
+    let pace = rate.per.as_nanos().div_ceil(u128::from(rate.calls.get()));
+    let pace = Duration::from_nanos(u64::try_from(pace).unwrap_or(u64::MAX).max(1));
+    // A pace of no time at all is the only one that makes no quota.
+    Quota::with_period(pace).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(rate.burst)
+}
+
 impl<C: Clock + Clone> Limits<C> {
     pub fn new(rates: impl IntoIterator<Item = (OrgId, Rate)>, clock: C) -> Self {
-        let bucket = |rate: Rate| Bucket {
-            rate,
-            limiter: RateLimiter::direct_with_clock(
-                Quota::per_second(rate.per_second).allow_burst(rate.burst),
-                clock.clone(),
-            ),
-        };
+        let bucket =
+            |rate: Rate| Bucket { rate, limiter: RateLimiter::direct_with_clock(quota(rate), clock.clone()) };
         let orgs = rates.into_iter().map(|(org, rate)| (org, bucket(rate))).collect();
         Self { orgs: Arc::new(orgs), clock }
     }
@@ -147,7 +139,7 @@ where
 impl Refused {
     /// `QuotaFailure` names the limit, `RetryInfo` the time to wait.
     fn refusal(self, org: &OrgId) -> Error {
-        let (Rate { per_second, burst }, wait) = match self {
+        let (rate, wait) = match self {
             Self::Exceeded { rate, wait } => (rate, wait),
             Self::NoBucket => return Error::refuse(Reason::Internal).with_source(self),
         };
@@ -156,7 +148,7 @@ impl Refused {
             .with_detail(&pb::QuotaFailure {
                 violations: vec![pb::quota_failure::Violation {
                     subject: format!("org:{org}"),
-                    description: format!("{per_second} requests per second, bursts of {burst}"),
+                    description: format!("{rate}"),
                     ..Default::default()
                 }],
             })

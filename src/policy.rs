@@ -10,9 +10,14 @@ use crate::{
     stack::{Next, Stage},
 };
 
+pub mod applied;
+mod bind;
 pub mod bounds;
+mod defaults;
 pub mod validate;
 
+pub use bind::Bind;
+pub use defaults::WriteDefaults;
 pub use validate::{Tier, Violation};
 
 /// `[validation]`

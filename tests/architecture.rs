@@ -14,7 +14,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// A room names rooms of lower levels only.
 const LEVELS: &[(u8, &[&str])] = &[
     (0, &["proto"]),
-    (1, &["rpc", "error", "file"]),
+    (1, &["rpc", "error", "file", "rule"]),
     (2, &["call", "stack", "telemetry"]),
     (3, &["connect", "follow"]),
     (4, STAGES),
@@ -27,7 +27,7 @@ const LEVELS: &[(u8, &[&str])] = &[
 ];
 
 /// They share a level, and so never name each other but for [`PERMITTED`]: what one needs of another travels in the call.
-const STAGES: &[&str] = &["identity", "policy", "limit", "audit"];
+const STAGES: &[&str] = &["identity", "policy", "limit", "budget", "audit"];
 
 /// The proof that a call was checked: all that a stage below `policy`, and the upstream client, may know of the stages.
 const PERMITTED: [&str; 2] = ["policy", "Permitted"];

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +10,10 @@ use super::{
     Call, Context, Deadline, Identity, Line, Mismatch, MismatchKind, Recorder, Reply, RequestId, Scopes,
     SubjectId,
 };
-use crate::rpc::{MethodSpec, Seen};
+use crate::{
+    rpc::{MethodSpec, Seen},
+    rule::Bound,
+};
 
 /// A call of acme's with a minute left.
 pub(crate) fn call(method: &'static MethodSpec, request: &impl Message) -> Call {
@@ -36,6 +39,8 @@ pub(crate) fn call(method: &'static MethodSpec, request: &impl Message) -> Call 
         unknown: Vec::new(),
         gone: CancellationToken::new(),
         place: None,
+        bound: Bound::default(),
+        left: Extensions::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Config, ConfigError};
 use crate::{
     call::{CredentialId, Scope, SubjectId},
-    limit::Rate,
+    rule::Rate,
 };
 
 /// Requests of this API are small; more than this cannot be meant.
@@ -94,7 +94,7 @@ fn is_path_prefix(prefix: &str) -> bool {
 
 /// A rate that the buckets can keep.
 pub(super) fn check_rate(key: &str, rate: Rate) -> Result<(), ConfigError> {
-    let fields = [("per_second", rate.per_second), ("burst", rate.burst)];
+    let fields = [("per_second", rate.calls), ("burst", rate.burst)];
     match fields.into_iter().find(|(_, value)| value.get() > MAX_RATE) {
         Some((name, _)) => {
             Err(ConfigError::new(format_args!("{key}.{name}"), format_args!("must be at most {MAX_RATE}")))

@@ -10,7 +10,7 @@ use crate::{
     call::{NotAToken, OrgId, Token},
     file::{self, Access},
     identity::api_key::is_marked,
-    limit::Rate,
+    rule::Rate,
     upstream::{Credentials, Mode, same},
 };
 

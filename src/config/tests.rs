@@ -332,7 +332,7 @@ fn certificates_may_be_the_only_way_to_be_known() {
 fn an_org_may_have_a_rate_of_its_own() {
     let own = "requests = { per_second = 7, burst = 9 }, credential";
     let resolved = resolve(&GOOD.replace("credential", own)).unwrap();
-    assert_eq!((resolved.rates[0].1.per_second.get(), resolved.rates[0].1.burst.get()), (7, 9));
+    assert_eq!((resolved.rates[0].1.calls.get(), resolved.rates[0].1.burst.get()), (7, 9));
 }
 
 #[test]

@@ -108,9 +108,27 @@ reasons! {
     /// The page token is not one that this list has given to this caller.
     PageToken = "PAGE_TOKEN", InvalidArgument, Caller, Never, No,
         "not a page token of this list";
+    /// A rule of the organisation's policy is broken.
+    PolicyDenied = "POLICY_DENIED", PermissionDenied, Caller, Never, No,
+        "request breaks the policy";
+    /// The caller asked what would become of the call; nothing was forwarded, whatever the verdict.
+    DryRun = "DRY_RUN", FailedPrecondition, Caller, Never, No,
+        "dry run; nothing was forwarded";
+    /// `x-policy-dry-run` is neither `1` nor `0`.
+    DryRunMalformed = "DRY_RUN_MALFORMED", InvalidArgument, Caller, Never, No,
+        "x-policy-dry-run must be 1 or 0";
     /// The org's request rate is used up.
     RateLimited = "RATE_LIMITED", ResourceExhausted, Gateway, Unsaid, No,
         "request rate limit exceeded";
+    /// The org has as many calls in flight as it may.
+    OrgBusy = "ORG_BUSY", ResourceExhausted, Gateway, Unsaid, No,
+        "too many calls of this organisation are in flight";
+    /// As much is left running upstream as may be.
+    BudgetExceeded = "BUDGET_EXCEEDED", ResourceExhausted, Gateway, Unsaid, No,
+        "budget for outstanding work is used up";
+    /// What is running upstream is not known yet, so nothing is added to it.
+    BudgetUnknown = "BUDGET_UNKNOWN", Unavailable, Gateway, Now, No,
+        "outstanding work is still being counted; the call was not forwarded";
     /// The gateway is at its limit of calls in flight.
     Overloaded = "OVERLOADED", Unavailable, Gateway, Now, No,
         "gateway is overloaded";

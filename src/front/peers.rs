@@ -12,7 +12,8 @@ use crate::{
     call::{Context, Peer},
     error::{Error, Origin, Reason},
     identity::Asker,
-    limit::{Rate, Refusals},
+    limit::Refusals,
+    rule::Rate,
     stack::{Next, Stage},
     telemetry::Metrics,
 };

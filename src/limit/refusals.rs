@@ -10,15 +10,15 @@ use std::{
 };
 
 use governor::{
-    Quota, RateLimiter,
+    RateLimiter,
     clock::{Clock, MonotonicClock, Reference as _},
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed},
 };
 use moka::{policy::EvictionPolicy, sync::Cache};
 
-use super::Rate;
-use crate::call::OrgId;
+use super::quota;
+use crate::{call::OrgId, rule::Rate};
 
 /// Buckets, at some 300 bytes each; those that were left alone for longest go first. Who has more addresses than that
 /// gets past this, as past any such limit.
@@ -54,8 +54,7 @@ where
     C::Instant: Send + Sync,
 {
     pub fn new(rate: Rate, clock: C) -> Self {
-        let fill =
-            Duration::from_secs(1).mul_f64(f64::from(rate.burst.get()) / f64::from(rate.per_second.get()));
+        let fill = rate.per.mul_f64(f64::from(rate.burst.get()) / f64::from(rate.calls.get()));
         let buckets = Cache::builder()
             .max_capacity(MAX_BUCKETS)
             // By how often they come, newcomers would never get a bucket in a full house.
@@ -90,8 +89,10 @@ where
 
 impl<C: Clock + Clone> Bucket<C> {
     fn new(rate: Rate, clock: &C) -> Self {
-        let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
-        Self { limiter: RateLimiter::direct_with_clock(quota, clock.clone()), empty_until: Mutex::default() }
+        Self {
+            limiter: RateLimiter::direct_with_clock(quota(rate), clock.clone()),
+            empty_until: Mutex::default(),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 mod refusals;
 
 fn limits(clock: &FakeRelativeClock) -> (Limits<FakeRelativeClock>, OrgId, OrgId) {
-    let rate = Rate { per_second: NonZeroU32::new(2).unwrap(), burst: NonZeroU32::new(3).unwrap() };
+    let rate = Rate::per_second(NonZeroU32::new(2).unwrap(), NonZeroU32::new(3).unwrap());
     let (acme, globex) = (OrgId::from("acme"), OrgId::from("globex"));
     (Limits::new([(acme.clone(), rate), (globex.clone(), rate)], clock.clone()), acme, globex)
 }

@@ -14,12 +14,15 @@ use std::{
 use governor::clock::MonotonicClock;
 use prebuild_gateway::{
     audit,
+    budget::Budgets,
     call::{Call, Context, Deadline, Handle as _, Identity, OrgId, Reply, RequestId, Scopes},
     error::{Code, Error, Reason},
     gateway::{Gateway, Stages},
-    limit::{Limits, Rate},
+    limit::Limits,
+    policy::Bind,
     policy::{Stricter, Validate},
     rpc::MethodSpec,
+    rule::{Bound, Rate},
     telemetry::Metrics,
     upstream::{
         Base, Client, Config, Credentials, Learn, LogHosts, Organizations, Parting, Protocol, Upstream,
@@ -113,6 +116,8 @@ impl Gateways {
             unknown: Vec::new(),
             gone: gone.clone(),
             place: None,
+            bound: Bound::default(),
+            left: http::Extensions::new(),
         };
         let cancel = request.cancel.and_then(|cancel| cancel.after_close_send_ms);
         let result = match cancel {
@@ -165,11 +170,13 @@ impl Gateways {
         let upstream = Upstream::new(client, allowed(None), config.mutation_timeout, self.metrics.clone());
         // Known, as a question would be a call that the suite does not expect.
         let organizations = Organizations::new([(org.clone(), ORG.to_owned())]);
-        let most = Rate { per_second: NonZeroU32::MAX, burst: NonZeroU32::MAX };
+        let most = Rate::per_second(NonZeroU32::MAX, NonZeroU32::MAX);
         Ok(Gateway::new(Stages {
             tasks: TaskTracker::new(),
             log: self.log.clone(),
+            bind: Bind,
             limits: Limits::new([(org, most)], MonotonicClock),
+            budgets: Budgets,
             validate: Validate { stricter: Stricter::default() },
             learn: Learn::new(upstream, organizations),
             parting: Parting::ByOrganization,

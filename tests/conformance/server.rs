@@ -19,7 +19,7 @@ use prebuild_gateway::{
     front::{self, Front, HttpRequest, HttpResponse, deadline},
     gateway::Wire,
     identity::{Identities, api_key},
-    limit::Rate,
+    rule::Rate,
     server::{self, Config, Server, Shutdown, Tls},
     telemetry::Metrics,
 };
@@ -122,7 +122,7 @@ fn service(
     let wire = Wire {
         log,
         // A suite is refused on purpose, again and again.
-        peers: front::Peers::new(Rate { per_second: ENOUGH, burst: ENOUGH }, metrics.clone()),
+        peers: front::Peers::new(Rate::per_second(ENOUGH, ENOUGH), metrics.clone()),
         metrics,
         in_flight: 1024,
         deadline: deadline::Config { default: NO_DEADLINE, max: NO_DEADLINE },

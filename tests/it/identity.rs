@@ -4,11 +4,11 @@ use std::num::NonZeroU32;
 
 use prebuild_gateway::{
     config::Config,
-    limit::Rate,
     proto::gitpod::v1::{
         GetAuthenticatedIdentityRequest, GetAuthenticatedIdentityResponse, Principal,
         identity_service_client::IdentityServiceClient,
     },
+    rule::Rate,
 };
 use serde_json::{Value, json as value};
 use tonic::{Code, Response, Status, service::interceptor::InterceptedService, transport::Channel};
@@ -188,7 +188,7 @@ async fn it_is_held_to_identity_rate_and_message_like_any_other_call() {
     let gateway = Gateway::with(upstream.address, |config| {
         configured(config);
         let one = NonZeroU32::MIN;
-        config.orgs[0].requests = Some(Rate { per_second: one, burst: one });
+        config.orgs[0].requests = Some(Rate::per_second(one, one));
     })
     .await;
     let stranger = ask(&mut client(&gateway, "pgw_nobody").await).await.unwrap_err();

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, num::NonZeroU32, time::Instant};
 use http::Method;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::{client::legacy::Client as Plain, rt::TokioExecutor};
-use prebuild_gateway::{config::Config, front::reflect, limit::Rate, sandbox::Rules};
+use prebuild_gateway::{config::Config, front::reflect, rule::Rate, sandbox::Rules};
 use serde_json::Value;
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -25,7 +25,7 @@ const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 fn narrow(config: &mut Config) {
     // A call a second is the slowest refill there is: the burst is spent in far less.
-    config.limits.refusals = Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::new(BURST).unwrap() };
+    config.limits.refusals = Rate::per_second(NonZeroU32::MIN, NonZeroU32::new(BURST).unwrap());
     config.reflection = reflect::Config { enabled: true };
     config.cors.origins = vec!["https://console.example.com".to_owned().try_into().unwrap()];
 }
@@ -138,7 +138,7 @@ async fn calls_that_are_refused_spend_nothing() {
     let gateway = Gateway::with(upstream.address, |config| {
         narrow(config);
         let one = NonZeroU32::MIN;
-        config.orgs[1].requests = Some(Rate { per_second: one, burst: one });
+        config.orgs[1].requests = Some(Rate::per_second(one, one));
     })
     .await;
     let mut raw = Raw::connect(gateway.address).await;

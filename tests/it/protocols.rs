@@ -187,7 +187,7 @@ async fn a_refusal_is_told_in_the_same_words_in_every_protocol() {
 async fn the_limits_are_the_same_for_all() {
     let upstream = Upstream::start(DIALECTS.map(|_| Answer::Bytes(shown()))).await;
     let gateway = Gateway::with(upstream.address, |config| {
-        config.limits.requests.per_second = std::num::NonZeroU32::MIN;
+        config.limits.requests.calls = std::num::NonZeroU32::MIN;
         config.limits.requests.burst = std::num::NonZeroU32::MIN;
     })
     .await;

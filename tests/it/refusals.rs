@@ -5,7 +5,7 @@ use bytes::Bytes;
 use prebuild_gateway::proto::gitpod::v1::{
     CreatePrebuildLogsTokenRequest, CreatePrebuildRequest, PrebuildSpec,
 };
-use prebuild_gateway::{config::Config, limit::Rate, policy::Stricter};
+use prebuild_gateway::{config::Config, policy::Stricter, rule::Rate};
 use prost_types::Duration;
 use serde_json::{Value, json as value};
 use tokio::net::TcpListener;
@@ -32,7 +32,7 @@ fn narrow(config: &mut Config) {
     config.limits.in_flight = 1;
     config.validation.stricter = Stricter::Enforce;
     let one = std::num::NonZeroU32::MIN;
-    config.orgs[1].requests = Some(Rate { per_second: one, burst: one });
+    config.orgs[1].requests = Some(Rate::per_second(one, one));
 }
 
 fn timeout(seconds: i64) -> Bytes {

@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 use http::request::Builder;
 use prebuild_gateway::{
     call::Scope,
-    limit::Rate,
     proto::gitpod::v1::CreatePrebuildLogsTokenRequest,
     rpc::{self, Class, MethodSpec},
+    rule::Rate,
 };
 use prost::Message as _;
 use serde_json::json as value;
@@ -115,7 +115,7 @@ async fn what_is_out_of_scope_spends_the_rate_as_well() {
     let upstream = Upstream::start([]).await;
     let gateway = Gateway::with(upstream.address, |config| {
         config.identity.api_keys[0].scopes = vec![Scope::Class(Class::Read)];
-        config.orgs[0].requests = Some(Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::MIN });
+        config.orgs[0].requests = Some(Rate::per_second(NonZeroU32::MIN, NonZeroU32::MIN));
     })
     .await;
     let mut raw = Raw::connect(gateway.address).await;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn one() -> Peers {
-    Peers::new(Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::MIN }, Metrics::new())
+    Peers::new(Rate::per_second(NonZeroU32::MIN, NonZeroU32::MIN), Metrics::new())
 }
 
 fn request() -> (HttpRequest, Context) {

@@ -6,13 +6,13 @@ use governor::clock::FakeRelativeClock;
 
 use crate::{
     call::OrgId,
-    limit::{Rate, Refusals, Spent},
+    limit::{Refusals, Spent},
+    rule::Rate,
 };
 
 fn refusals(per_second: u32, burst: u32) -> (Refusals<FakeRelativeClock>, FakeRelativeClock) {
     let clock = FakeRelativeClock::default();
-    let rate =
-        Rate { per_second: NonZeroU32::new(per_second).unwrap(), burst: NonZeroU32::new(burst).unwrap() };
+    let rate = Rate::per_second(NonZeroU32::new(per_second).unwrap(), NonZeroU32::new(burst).unwrap());
     (Refusals::new(rate, clock.clone()), clock)
 }
 

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use prebuild_gateway::limit::Rate;
+use prebuild_gateway::rule::Rate;
 
 use super::*;
 use crate::harness::Client;
@@ -71,7 +71,7 @@ async fn a_look_up_ends_with_the_deadline_of_the_last_that_waits() {
 async fn a_peer_that_is_refused_too_often_causes_no_look_ups() {
     let mut bench = Bench::with(|config| {
         let one = NonZeroU32::MIN;
-        config.limits.refusals = Rate { per_second: one, burst: one };
+        config.limits.refusals = Rate::per_second(one, one);
     })
     .await;
     assert_eq!(bench.list(TOKEN).await, Ok(()));
@@ -101,7 +101,7 @@ async fn a_peer_that_is_refused_too_often_causes_no_look_ups() {
 async fn a_neighbour_without_tokens_keeps_no_new_token_out() {
     let mut bench = Bench::with(|config| {
         let one = NonZeroU32::MIN;
-        config.limits.refusals = Rate { per_second: one, burst: one };
+        config.limits.refusals = Rate::per_second(one, one);
     })
     .await;
     for number in 0..15 {
@@ -122,7 +122,7 @@ async fn strangers_that_leave_before_the_answer_are_not_spared() {
     let gateway = Gateway::with(upstream.address, |config| {
         enabled(config);
         let one = NonZeroU32::MIN;
-        config.limits.refusals = Rate { per_second: one, burst: one };
+        config.limits.refusals = Rate::per_second(one, one);
     })
     .await;
     let (mut raw, begun) = (Raw::connect(gateway.address).await, Instant::now());
