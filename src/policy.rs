@@ -1,12 +1,17 @@
 //! What a caller may ask for. Only this room makes a [`Permitted`], and only a `Permitted<Call>` goes upstream.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use applied::Limits;
 
 use crate::{
     call::{Call, Reply},
     error::{Error, Reason},
     rpc::Class,
+    rule::Ruling,
     stack::{Next, Stage},
 };
 
@@ -14,6 +19,10 @@ pub mod applied;
 mod bind;
 pub mod bounds;
 mod defaults;
+pub mod judge;
+pub mod refusal;
+#[cfg(test)]
+mod tests;
 pub mod validate;
 
 pub use bind::Bind;
@@ -44,7 +53,7 @@ pub enum Stricter {
 #[derive(Debug)]
 pub struct Permitted<T>(T);
 
-/// Checks that the caller's credential is good for the method.
+/// Checks that the caller's credential is good for the method, and that the policy allows it.
 #[derive(Clone, Copy, Debug)]
 pub struct InScope;
 
@@ -76,6 +85,9 @@ impl Stage<Call> for InScope {
         if !call.identity.scopes.cover(call.method) {
             return Err(Error::refuse(Reason::ScopeMissing).with_rule(rule(call.method.class)));
         }
+        if let Some(limits) = call.left.get::<Arc<Limits>>() {
+            ruled(&call, judge::method(call.method, limits))?;
+        }
         next.run(call).await
     }
 }
@@ -96,9 +108,21 @@ impl Stage<Call> for Authorize {
 
     async fn call<S: Next<Permitted<Call>, Reply>>(&self, call: Call, next: S) -> Result<Reply, Error> {
         validate::resolved(&call.facts)?;
+        let mut rulings = Vec::new();
+        if let Some(limits) = call.left.get::<Arc<Limits>>() {
+            rulings.extend(judge::request(call.method, &call.facts, limits));
+        }
+        ruled(&call, rulings)?;
         call.context.set_permitted();
         next.run(Permitted(call)).await
     }
+}
+
+/// Keeps the rulings with the call, and refuses it for those that do.
+fn ruled(call: &Call, rulings: Vec<Ruling>) -> Result<(), Error> {
+    let refusal = refusal::refuse(&rulings);
+    call.context.add_rulings(rulings);
+    refusal.map_or(Ok(()), Err)
 }
 
 /// The scope that a caller lacks, so that an operator knows what to grant.

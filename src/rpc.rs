@@ -1,7 +1,9 @@
 //! The method table: what is known of each RPC before any call of it is made.
 //!
 //! A row is the only place, besides the fronts, that knows a method's Rust types. A new RPC is the proto, a row here
-//! and the two `impl`s that its messages need in `rpc/facts.rs`. The table is held against the descriptors by a test.
+//! and the two `impl`s that its messages need in `rpc/request.rs` and `rpc/facts.rs`. The table is held against the descriptors by a test.
+
+use std::fmt;
 
 use bytes::Bytes;
 use prost::DecodeError;
@@ -9,11 +11,13 @@ use prost::DecodeError;
 use crate::proto::gitpod::v1 as pb;
 
 mod facts;
+mod request;
 mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{Facts, Filter, Object, Part, Request, Response, Seen, Sizes, Timeout, Turn};
+pub use facts::{Facts, Fill, Filter, Object, Part, Response, Seen, Sizes, Timeout, Turn};
+pub use request::Request;
 pub use schema::{EnumSchema, Field, Form, Kind, MessageSchema, Schema};
 
 /// What is known of one RPC.
@@ -43,6 +47,7 @@ pub struct MethodSpec {
     view: Decode<Seen>,
     recode: Decode<Bytes>,
     part: fn(&[u8], Part) -> Result<Bytes, DecodeError>,
+    fill: fn(&[u8], Fill) -> Decoded,
     retain: fn(&[u8], &[bool]) -> Result<Bytes, DecodeError>,
     lead: fn(&[u8], Option<&str>) -> Result<Bytes, DecodeError>,
 }
@@ -56,6 +61,9 @@ pub struct Names {
     pub input: &'static str,
     pub output: &'static str,
 }
+
+/// A request with the facts that it states.
+type Decoded = Result<(Bytes, Facts), DecodeError>;
 
 /// Decodes a message of the row.
 type Decode<T> = fn(&[u8]) -> Result<T, DecodeError>;
@@ -81,12 +89,19 @@ pub enum Required {
     Spec,
 }
 
-/// How to look up the object that a call is about.
-#[derive(Clone, Copy, Debug)]
+/// How to look up the object that a call is about. The read of an object is its own look-up.
+#[derive(Clone, Copy)]
 pub struct Lookup {
     pub method: &'static MethodSpec,
     /// The look-up's canonical request, from the facts of the call.
     pub request: fn(&Facts) -> Bytes,
+}
+
+impl fmt::Debug for Lookup {
+    /// By name: a row that is its own look-up has no end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lookup").field(&self.method.name).finish()
+    }
 }
 
 impl Class {
@@ -125,6 +140,7 @@ impl MethodSpec {
             view: view::<R>,
             recode: recode::<R>,
             part: part::<Q>,
+            fill: fill::<Q>,
             retain: retain::<R>,
             shows_one: R::SHOWS_ONE,
             lead: lead::<R>,
@@ -181,6 +197,14 @@ impl MethodSpec {
         (self.part)(wire, part)
     }
 
+    /// A request that says what it does not say yet: the canonical bytes, and the facts that they state.
+    ///
+    /// # Errors
+    /// The bytes are not the method's request message.
+    pub fn fill(&self, wire: &[u8], fill: Fill) -> Result<(Bytes, Facts), DecodeError> {
+        (self.fill)(wire, fill)
+    }
+
     /// A page of a list with another token for the next one; with none it is the last.
     ///
     /// # Errors
@@ -197,12 +221,27 @@ impl MethodSpec {
 
     /// Where a reply says how its list goes on: `pagination`, and in it `next_token`.
     pub fn paged(&self) -> Option<(&'static Field, &'static Field)> {
-        let find = |message: &'static MessageSchema, name: &str| {
-            message.fields.iter().find(|field| field.name == name)
-        };
-        let page = find(self.output()?, "pagination")?;
+        let page = named(self.output()?, "pagination")?;
         let Kind::Message(index) = page.kind else { return None };
-        Some((page, find((self.schema)().message_at(index), "next_token")?))
+        Some((page, named((self.schema)().message_at(index), "next_token")?))
+    }
+
+    /// Whether a request can state the field of this proto path.
+    pub fn takes(&self, path: &str) -> bool {
+        let mut message = self.input();
+        path.split('.').all(|name| {
+            let field = message.and_then(|message| named(message, name));
+            message = match field.map(|field| field.kind) {
+                Some(Kind::Message(index)) => Some((self.schema)().message_at(index)),
+                _ => None,
+            };
+            field.is_some()
+        })
+    }
+
+    /// Whether it is the read of one object, so that it is its own look-up.
+    pub fn is_look_up(&'static self) -> bool {
+        self.lookup.is_some_and(|lookup| std::ptr::eq(lookup.method, self))
     }
 
     /// The schema of the request message. `None` only if a row names a message that its descriptors lack.
@@ -214,6 +253,10 @@ impl MethodSpec {
     pub fn output(&self) -> Option<&'static MessageSchema> {
         (self.schema)().message(self.output)
     }
+}
+
+fn named(message: &'static MessageSchema, name: &str) -> Option<&'static Field> {
+    message.fields.iter().find(|field| field.name == name)
 }
 
 fn decode<Q: Request>(wire: &[u8]) -> Result<(Bytes, Facts), DecodeError> {
@@ -233,6 +276,12 @@ fn part<Q: Request>(wire: &[u8], part: Part) -> Result<Bytes, DecodeError> {
     let mut request = Q::decode(wire)?;
     request.narrow(part);
     Ok(request.encode_to_vec().into())
+}
+
+fn fill<Q: Request>(wire: &[u8], fill: Fill) -> Result<(Bytes, Facts), DecodeError> {
+    let mut request = Q::decode(wire)?;
+    let written = request.fill(fill).into_iter().collect();
+    Ok((request.encode_to_vec().into(), Facts { written, ..request.facts() }))
 }
 
 fn lead<R: Response>(wire: &[u8], token: Option<&str>) -> Result<Bytes, DecodeError> {
@@ -284,28 +333,30 @@ methods! {
         .requires(&[Required::Project, Required::Spec]);
     LIST_PREBUILDS = ListPrebuilds, Read, ListPrebuildsRequest -> ListPrebuildsResponse;
     GET_PREBUILD = GetPrebuild, Read, GetPrebuildRequest -> GetPrebuildResponse,
-        .requires(&[Required::Prebuild]);
+        .requires(&[Required::Prebuild]),
+        .resolved_by(&GET_PREBUILD, request::get_prebuild);
     CANCEL_PREBUILD = CancelPrebuild, Mutate, CancelPrebuildRequest -> CancelPrebuildResponse,
         .requires(&[Required::Prebuild]),
-        .resolved_by(&GET_PREBUILD, facts::get_prebuild);
+        .resolved_by(&GET_PREBUILD, request::get_prebuild);
     DELETE_PREBUILD = DeletePrebuild, Mutate, DeletePrebuildRequest -> DeletePrebuildResponse,
         .requires(&[Required::Prebuild]),
-        .resolved_by(&GET_PREBUILD, facts::get_prebuild);
+        .resolved_by(&GET_PREBUILD, request::get_prebuild);
     CREATE_PREBUILD_LOGS_TOKEN = CreatePrebuildLogsToken, Secret,
         CreatePrebuildLogsTokenRequest -> CreatePrebuildLogsTokenResponse,
         .requires(&[Required::Prebuild]),
-        .resolved_by(&GET_PREBUILD, facts::get_prebuild);
+        .resolved_by(&GET_PREBUILD, request::get_prebuild);
     CREATE_WARM_POOL = CreateWarmPool, Mutate, CreateWarmPoolRequest -> CreateWarmPoolResponse,
         .requires(&[Required::Project, Required::Class]);
     GET_WARM_POOL = GetWarmPool, Read, GetWarmPoolRequest -> GetWarmPoolResponse,
-        .requires(&[Required::Pool]);
+        .requires(&[Required::Pool]),
+        .resolved_by(&GET_WARM_POOL, request::get_warm_pool);
     LIST_WARM_POOLS = ListWarmPools, Read, ListWarmPoolsRequest -> ListWarmPoolsResponse;
     UPDATE_WARM_POOL = UpdateWarmPool, Mutate, UpdateWarmPoolRequest -> UpdateWarmPoolResponse,
         .requires(&[Required::Pool]),
-        .resolved_by(&GET_WARM_POOL, facts::get_warm_pool);
+        .resolved_by(&GET_WARM_POOL, request::get_warm_pool);
     DELETE_WARM_POOL = DeleteWarmPool, Mutate, DeleteWarmPoolRequest -> DeleteWarmPoolResponse,
         .requires(&[Required::Pool]),
-        .resolved_by(&GET_WARM_POOL, facts::get_warm_pool);
+        .resolved_by(&GET_WARM_POOL, request::get_warm_pool);
 }
 
 methods! {

@@ -36,3 +36,7 @@ impl Detail for pb::QuotaFailure {
 impl Detail for pb::RetryInfo {
     const NAME: &'static str = "google.rpc.RetryInfo";
 }
+
+impl Detail for pb::Help {
+    const NAME: &'static str = "google.rpc.Help";
+}

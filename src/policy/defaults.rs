@@ -1,12 +1,22 @@
 //! Writes the defaults of the policy into a request that does not say them: rules judge what goes upstream.
 
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{applied::Limits, bounds::DEFAULT_PAGE_SIZE, judge};
 use crate::{
     call::{Call, Reply},
-    error::Error,
+    error::{Error, Reason},
+    rpc::{Facts, Fill, MethodSpec, Timeout},
     stack::{Next, Stage},
 };
 
-/// The stage.
+#[cfg(test)]
+mod tests;
+
+/// The stage. It also says whether the limits have to know the object that the call is about: that depends on what the
+/// effective request says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WriteDefaults;
 
@@ -14,7 +24,42 @@ impl Stage<Call> for WriteDefaults {
     type Passes = Call;
     type Response = Reply;
 
-    async fn call<S: Next<Call, Reply>>(&self, call: Call, next: S) -> Result<Reply, Error> {
+    async fn call<S: Next<Call, Reply>>(&self, mut call: Call, next: S) -> Result<Reply, Error> {
+        if let Some(limits) = call.left.get::<Arc<Limits>>().cloned() {
+            write(&mut call, &limits)?;
+            call.bound.needs_object |= judge::needs_object(call.method, &call.facts, &limits);
+        }
         next.run(call).await
+    }
+}
+
+fn write(call: &mut Call, limits: &Limits) -> Result<(), Error> {
+    let fill = absent(call.method, &call.facts, limits);
+    if !fill.is_empty() {
+        let filled = call.method.fill(&call.request, fill);
+        (call.request, call.facts) =
+            filled.map_err(|error| Error::refuse(Reason::Internal).with_source(error))?;
+    }
+    Ok(())
+}
+
+/// What the policy has for what the request does not say.
+fn absent(method: &'static MethodSpec, facts: &Facts, limits: &Limits) -> Fill {
+    let defaults = &limits.defaults;
+    let class = || {
+        let project = Uuid::try_parse(facts.project.as_deref()?).ok()?;
+        defaults.environment_classes.get(&project).map(Uuid::to_string)
+    };
+    let timeout = || defaults.timeout.and_then(|timeout| Timeout::try_from(timeout).ok());
+    // As many as upstream shows by itself may be too many.
+    let page_size = || {
+        let max = limits.max_page_size.iter().find(|limit| limit.is_enforced())?.value;
+        (max < DEFAULT_PAGE_SIZE).then_some(max)
+    };
+    Fill {
+        timeout: if facts.spec && facts.timeout.is_none() { timeout() } else { None },
+        // Where a class is required, nobody is given one.
+        class: if facts.spec && facts.class.is_none() { class() } else { None },
+        page_size: if method.paged().is_some() && facts.page_size.is_none() { page_size() } else { None },
     }
 }

@@ -1,6 +1,7 @@
-//! What the stages see of a message: plain values in one struct, whatever the method.
+//! What the stages see of a message: plain values in one struct, whatever the method; and how responses show them.
 
-use bytes::Bytes;
+use std::{collections::BTreeSet, num::TryFromIntError, time::Duration};
+
 use prost::Message;
 use serde::Serialize;
 
@@ -43,6 +44,9 @@ pub struct Facts {
     /// The object that the call is about, once it has been looked up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<Object>,
+    /// Which fields the caller did not say: the gateway has written them. Proto paths.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub written: BTreeSet<&'static str>,
 }
 
 /// A protobuf duration as it came, possibly out of range or of mixed sign.
@@ -116,7 +120,20 @@ pub struct Seen {
 pub struct Part {
     /// In place of `filter.project_ids`; none leaves the filter as it is.
     pub projects: Option<Vec<String>>,
+    /// In place of `filter.environment_class_ids`, where a filter has them; none leaves the filter as it is.
+    pub classes: Option<Vec<String>>,
     pub page: Turn,
+}
+
+/// What a request is to say where its caller has not said it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// `spec.timeout`
+    pub timeout: Option<Timeout>,
+    /// `environment_class_id`
+    pub class: Option<String>,
+    /// `pagination.page_size`
+    pub page_size: Option<i32>,
 }
 
 /// Which page of a list.
@@ -151,6 +168,32 @@ impl Sizes {
             bounds => bounds,
         }
     }
+
+    /// One of the two bounds is not there, so it is the pool's present one that counts. A desired size alone sets both.
+    pub fn lack_one_bound(self) -> bool {
+        self.min.is_some() != self.max.is_some()
+    }
+}
+
+impl Fill {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl TryFrom<Duration> for Timeout {
+    type Error = TryFromIntError;
+
+    fn try_from(length: Duration) -> Result<Self, TryFromIntError> {
+        Ok(Self { seconds: length.as_secs().try_into()?, nanos: length.subsec_nanos().try_into()? })
+    }
+}
+
+impl Timeout {
+    /// `None` for what is no length of time.
+    pub fn length(self) -> Option<Duration> {
+        Some(Duration::new(self.seconds.try_into().ok()?, self.nanos.try_into().ok()?))
+    }
 }
 
 impl Filter {
@@ -165,14 +208,6 @@ impl Object {
         let (min, max) = self.sizes.bounds();
         min.zip(max).is_some_and(|(min, max)| min > max)
     }
-}
-
-/// A request message that can state its facts.
-pub trait Request: Message + Default {
-    fn facts(&self) -> Facts;
-
-    /// Asks for a part of the list only.
-    fn narrow(&mut self, _part: Part) {}
 }
 
 /// A response message that can show its objects.
@@ -192,155 +227,8 @@ pub trait Response: Message + Default {
 }
 
 /// A string without presence: empty is absent.
-fn present(value: &str) -> Option<String> {
+pub(super) fn present(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
-}
-
-/// The facts of a page.
-fn page(pagination: Option<&pb::PaginationRequest>) -> Facts {
-    Facts {
-        page_size: pagination.map(|page| page.page_size).filter(|size| *size != 0),
-        page_token: pagination.and_then(|page| present(&page.token)),
-        ..Facts::default()
-    }
-}
-
-/// Puts the page into a request.
-fn turn(pagination: &mut Option<pb::PaginationRequest>, page: Turn) {
-    match page {
-        Turn::First => pagination.iter_mut().for_each(|page| page.token.clear()),
-        Turn::To(token) => pagination.get_or_insert_default().token = token,
-        Turn::Any => *pagination = None,
-    }
-}
-
-impl Request for pb::CreatePrebuildRequest {
-    fn facts(&self) -> Facts {
-        let spec = self.spec.as_ref();
-        Facts {
-            project: present(&self.project_id),
-            class: self.environment_class_id.clone(),
-            spec: spec.is_some(),
-            timeout: spec
-                .and_then(|spec| spec.timeout.as_ref())
-                .map(|timeout| Timeout { seconds: timeout.seconds, nanos: timeout.nanos }),
-            desired_phase: spec.map(|spec| spec.desired_phase).filter(|phase| *phase != 0),
-            ..Facts::default()
-        }
-    }
-}
-
-impl Request for pb::ListPrebuildsRequest {
-    fn facts(&self) -> Facts {
-        let filter = self.filter.as_ref().map(|filter| Filter {
-            projects: filter.project_ids.clone(),
-            creators: filter.creator_ids.clone(),
-            executors: filter.executor_ids.clone(),
-            phases: filter.phases.clone(),
-            triggers: filter.triggered_by.clone(),
-            ..Filter::default()
-        });
-        Facts { filter: filter.unwrap_or_default(), ..page(self.pagination.as_ref()) }
-    }
-
-    fn narrow(&mut self, part: Part) {
-        if let Some(projects) = part.projects {
-            self.filter.get_or_insert_default().project_ids = projects;
-        }
-        turn(&mut self.pagination, part.page);
-    }
-}
-
-impl Request for pb::GetAuthenticatedIdentityRequest {
-    fn facts(&self) -> Facts {
-        Facts::default()
-    }
-}
-
-macro_rules! by_prebuild_id {
-    ($($request:ident),*) => {$(
-        impl Request for pb::$request {
-            fn facts(&self) -> Facts {
-                Facts { prebuild: present(&self.prebuild_id), ..Facts::default() }
-            }
-        }
-    )*};
-}
-
-by_prebuild_id!(
-    GetPrebuildRequest,
-    CancelPrebuildRequest,
-    DeletePrebuildRequest,
-    CreatePrebuildLogsTokenRequest
-);
-
-impl Request for pb::CreateWarmPoolRequest {
-    #[expect(deprecated, reason = "desired_size is still part of the API")]
-    fn facts(&self) -> Facts {
-        Facts {
-            project: present(&self.project_id),
-            class: present(&self.environment_class_id),
-            sizes: Sizes {
-                desired: (self.desired_size != 0).then_some(self.desired_size),
-                min: self.min_size,
-                max: self.max_size,
-            },
-            ..Facts::default()
-        }
-    }
-}
-
-impl Request for pb::ListWarmPoolsRequest {
-    fn facts(&self) -> Facts {
-        let filter = self.filter.as_ref().map(|filter| Filter {
-            projects: filter.project_ids.clone(),
-            classes: filter.environment_class_ids.clone(),
-            ..Filter::default()
-        });
-        Facts { filter: filter.unwrap_or_default(), ..page(self.pagination.as_ref()) }
-    }
-
-    fn narrow(&mut self, part: Part) {
-        if let Some(projects) = part.projects {
-            self.filter.get_or_insert_default().project_ids = projects;
-        }
-        turn(&mut self.pagination, part.page);
-    }
-}
-
-impl Request for pb::UpdateWarmPoolRequest {
-    #[expect(deprecated, reason = "desired_size is still part of the API")]
-    fn facts(&self) -> Facts {
-        Facts {
-            pool: present(&self.warm_pool_id),
-            sizes: Sizes { desired: self.desired_size, min: self.min_size, max: self.max_size },
-            ..Facts::default()
-        }
-    }
-}
-
-macro_rules! by_pool_id {
-    ($($request:ident),*) => {$(
-        impl Request for pb::$request {
-            fn facts(&self) -> Facts {
-                Facts { pool: present(&self.warm_pool_id), ..Facts::default() }
-            }
-        }
-    )*};
-}
-
-by_pool_id!(GetWarmPoolRequest, DeleteWarmPoolRequest);
-
-/// The look-up of a prebuild by the id that a call names.
-pub(super) fn get_prebuild(facts: &Facts) -> Bytes {
-    let prebuild_id = facts.prebuild.clone().unwrap_or_default();
-    pb::GetPrebuildRequest { prebuild_id }.encode_to_vec().into()
-}
-
-/// The look-up of a warm pool by the id that a call names.
-pub(super) fn get_warm_pool(facts: &Facts) -> Bytes {
-    let warm_pool_id = facts.pool.clone().unwrap_or_default();
-    pb::GetWarmPoolRequest { warm_pool_id }.encode_to_vec().into()
 }
 
 impl From<pb::Prebuild> for Object {

@@ -5,7 +5,7 @@ use prost_types::{FileDescriptorSet, MethodDescriptorProto, method_options::Idem
 
 use super::{
     Class, Facts, IDENTITY_METHODS, IDENTITY_SERVICE, MethodSpec, PREBUILD_METHODS, PREBUILD_SERVICE, Part,
-    Required, Turn, methods,
+    Required, Sizes, Turn, methods,
 };
 
 /// The methods of a service as the proto has them.
@@ -54,15 +54,16 @@ fn only_the_logs_token_is_a_secret() {
     assert_eq!(secrets, ["CreatePrebuildLogsToken"]);
 }
 
-/// Whatever changes or hands out one object can be looked up first, by a read that shows it.
+/// Whatever is about one object can be looked up first, by a read that shows it.
 #[test]
 fn what_is_about_one_object_has_a_look_up() {
-    for row in PREBUILD_METHODS.iter().filter(|row| row.class != Class::Read) {
+    for row in PREBUILD_METHODS {
         let facts = Facts { prebuild: Some("a".to_owned()), pool: Some("b".to_owned()), ..Facts::default() };
         let is_about_one =
             row.requires.iter().any(|fact| matches!(fact, Required::Prebuild | Required::Pool));
         assert_eq!(row.lookup.is_some(), is_about_one, "{}", row.name);
         let Some(lookup) = row.lookup else { continue };
+        assert_eq!(row.is_look_up(), row.class == Class::Read, "{row:?}");
         let (_, asked) = lookup.method.decode(&(lookup.request)(&facts)).unwrap();
         let expected = if row.requires.contains(&Required::Prebuild) { "a" } else { "b" };
         assert_eq!((lookup.method.class, asked.object()), (Class::Read, Some(expected)), "{}", row.name);
@@ -92,18 +93,36 @@ fn a_list_can_be_narrowed_and_led_on_and_nothing_else_can() {
     for row in methods() {
         let is_list = row.paged().is_some();
         assert_eq!(row.listed().is_some(), is_list, "{}", row.name);
-        let part = Part { projects: Some(vec!["p".to_owned()]), page: Turn::To("t".to_owned()) };
+        let part =
+            Part { projects: Some(vec!["p".to_owned()]), page: Turn::To("t".to_owned()), ..Part::default() };
         let narrowed = row.part(&[], part.clone()).unwrap();
         let (_, facts) = row.decode(&narrowed).unwrap();
         let expected = is_list.then(|| (part.projects.clone().unwrap(), Some("t".to_owned())));
         assert_eq!((facts.filter.projects, facts.page_token), expected.unwrap_or_default(), "{}", row.name);
         for page in [Turn::First, Turn::Any] {
-            let again = row.part(&narrowed, Part { projects: None, page }).unwrap();
+            let again = row.part(&narrowed, Part { page, ..Part::default() }).unwrap();
             let (_, facts) = row.decode(&again).unwrap();
             assert_eq!((facts.filter.projects.len(), facts.page_token), (usize::from(is_list), None));
         }
         let led = row.lead(&[], Some("n")).unwrap();
         assert_eq!(row.view(&led).unwrap().next, is_list.then(|| "n".to_owned()), "{}", row.name);
         assert_eq!(row.view(&row.lead(&led, None).unwrap()).unwrap().next, None);
+    }
+}
+
+#[test]
+fn one_bound_alone_needs_the_present_other_one() {
+    for (desired, min, max, needed) in [
+        (None, None, None, false),
+        (None, Some(1), None, true),
+        (None, None, Some(1), true),
+        (None, Some(0), None, true),
+        (None, Some(1), Some(2), false),
+        (Some(1), None, None, false),
+        (Some(1), Some(1), None, true),
+        (Some(1), None, Some(1), true),
+        (Some(1), Some(1), Some(1), false),
+    ] {
+        assert_eq!(Sizes { desired, min, max }.lack_one_bound(), needed, "{desired:?} {min:?} {max:?}");
     }
 }

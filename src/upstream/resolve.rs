@@ -102,10 +102,13 @@ impl Resolve {
     /// The object, where a rule or its org has to be known. Its sizes are in it only where they count: a change of all
     /// of them is none against what they were.
     async fn resource(&self, call: &Call, lookup: Lookup, id: String) -> Result<Option<Object>, Error> {
-        let needs_bounds = needs_present_bounds(call.facts.sizes);
+        let is_judged = call.bound.needs_object;
+        let needs_sizes = call.facts.sizes.lack_one_bound() || (is_judged && call.method.takes("max_size"));
         let org = &call.identity.org;
-        if !needs_bounds {
-            if self.tenancy.parting().holding(org).is_none() {
+        if !needs_sizes {
+            // The answer to a read is itself judged by whose it is.
+            let is_parted = self.tenancy.parting().holding(org).is_some() && !call.method.is_look_up();
+            if !is_judged && !is_parted {
                 return Ok(None);
             }
             if let Some(object) = self.tenancy.known(org, lookup.method, &id) {
@@ -114,7 +117,7 @@ impl Resolve {
         }
         call.context.set_lookup(id);
         let object = self.look_up(call, lookup).await?;
-        let sizes = if needs_bounds { object.sizes } else { Sizes::default() };
+        let sizes = if needs_sizes { object.sizes } else { Sizes::default() };
         Ok(Some(Object { sizes, ..object }))
     }
 }
@@ -142,12 +145,6 @@ impl Stage<Call> for Resolve {
         }
         result
     }
-}
-
-/// One of the two bounds is not in the request, so it is the pool's present one that counts. A desired size alone sets
-/// both.
-fn needs_present_bounds(sizes: Sizes) -> bool {
-    sizes.min.is_some() != sizes.max.is_some()
 }
 
 impl Locks {

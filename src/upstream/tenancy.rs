@@ -20,7 +20,7 @@ use crate::{
     telemetry::{Metrics, metrics::UpstreamFault},
 };
 
-mod anew;
+pub(super) mod anew;
 mod refusal;
 #[cfg(test)]
 mod tests;

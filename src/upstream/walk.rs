@@ -1,5 +1,5 @@
 //! Goes through a list for its caller. Upstream answers an empty filter with all that the credential can see; where
-//! projects part the orgs, the list is narrowed to the caller's own. And the official clients take an empty page for
+//! projects part the orgs, the list is narrowed to the caller's own; and to what the policy lets the caller see. The official clients take an empty page for
 //! the end of a list: where upstream has shown nothing of the caller's, the next page is fetched.
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use super::{
     client::gate::Gate,
     credentials::By,
     forward::{Outgoing, Upstream, page_query},
-    tenancy::Tenancy,
+    tenancy::{Tenancy, anew},
 };
 use crate::{
     call::{Call, Line, Reply},
@@ -22,6 +22,7 @@ use crate::{
 
 mod course;
 mod lead;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -29,6 +30,7 @@ mod token;
 pub use token::{PageKey, WeakKey};
 
 use course::Course;
+use shown::Shown;
 use token::Place;
 
 /// Pages of upstream's that one call reads at most: what a list may cost.
@@ -45,7 +47,7 @@ pub struct Walk {
 #[derive(Debug)]
 struct Page {
     reply: Reply,
-    /// Whether there was something on it that is not the caller's.
+    /// Whether there was something on it that is not the caller's, or not for the caller.
     is_cut: bool,
 }
 
@@ -69,7 +71,7 @@ impl Walk {
                 page.map_err(|error| if read > 0 { error.with_sent(Sent::Yes) } else { error })?;
             let next = course.after(&place, reply.seen.next.as_deref());
             // Of a list that is not narrowed an empty page is upstream's word, unless it came with something on it.
-            let is_said = matches!(course, Course::Plain) && !is_cut;
+            let is_said = course.is_as_asked() && !is_cut;
             match next {
                 Some(next) if reply.seen.objects.is_empty() && !is_said => place = next,
                 next => return lead::on(call.method, reply, &course, next.as_ref()),
@@ -98,6 +100,10 @@ impl Walk {
             .await;
         let sent = result.as_ref().map_or(0, |reply| reply.seen.objects.len());
         let reply = self.tenancy.judged(&self.tenancy.question(call, method), result)?;
+        let reply = match Shown::of(call).keep(&reply.seen.objects) {
+            Some(keep) => anew::list(method, reply, &keep)?,
+            None => reply,
+        };
         Ok(Page { is_cut: reply.seen.objects.len() < sent, reply })
     }
 }

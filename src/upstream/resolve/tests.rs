@@ -1,4 +1,4 @@
-//! Locks that exclude and leave nothing, and when the present bounds count.
+//! Locks that exclude and leave nothing.
 
 use std::{
     sync::{
@@ -11,8 +11,7 @@ use std::{
 use futures_util::poll;
 use tokio::task::JoinSet;
 
-use super::{Key, Locks, needs_present_bounds};
-use crate::rpc::Sizes;
+use super::{Key, Locks};
 
 fn key(id: &str) -> Key {
     ("acme".to_owned(), id.to_owned())
@@ -79,21 +78,4 @@ async fn many_holders_never_meet_and_the_map_ends_empty() {
         ended.unwrap();
     }
     assert!(locks.entries().is_empty());
-}
-
-#[test]
-fn one_bound_alone_needs_the_present_other_one() {
-    for (desired, min, max, needed) in [
-        (None, None, None, false),
-        (None, Some(1), None, true),
-        (None, None, Some(1), true),
-        (None, Some(0), None, true),
-        (None, Some(1), Some(2), false),
-        (Some(1), None, None, false),
-        (Some(1), Some(1), None, true),
-        (Some(1), None, Some(1), true),
-        (Some(1), Some(1), Some(1), false),
-    ] {
-        assert_eq!(needs_present_bounds(Sizes { desired, min, max }), needed, "{desired:?} {min:?} {max:?}");
-    }
 }

@@ -14,7 +14,11 @@ use crate::{
 ///
 /// # Errors
 /// The answer is not what it was when it was read.
-pub(super) fn list(method: &'static MethodSpec, reply: Reply, keep: &[bool]) -> Result<Reply, Error> {
+pub(in crate::upstream) fn list(
+    method: &'static MethodSpec,
+    reply: Reply,
+    keep: &[bool],
+) -> Result<Reply, Error> {
     let wire = method.retain(&reply.wire, keep).map_err(|error| invalid().with_source(error))?;
     let seen = method.view(&wire).map_err(|error| invalid().with_source(error))?;
     let (metadata, trailers) = (HeaderMap::new(), HeaderMap::new());

@@ -18,7 +18,7 @@ pub(super) fn on(
     course: &Course,
     next: Option<&Place>,
 ) -> Result<Reply, Error> {
-    if matches!(course, Course::Plain) || (next.is_none() && reply.seen.next.is_none()) {
+    if course.is_plain() || (next.is_none() && reply.seen.next.is_none()) {
         return Ok(reply);
     }
     let token = match next {

@@ -84,5 +84,7 @@ fn upstreams_token_never_stays_in_a_text_that_hides_it() {
 #[test]
 fn a_list_that_is_not_narrowed_is_left_alone() {
     let sent = r#"{"pagination":{"nextToken":"raw"}}"#;
-    assert_eq!(lead::on(&LIST_PREBUILDS, page(sent), &Course::Plain, None).unwrap().json, sent);
+    let asked = call(&LIST_PREBUILDS, &ListPrebuildsRequest::default());
+    let course = Course::of(&asked, &Parting::ByOrganization).unwrap();
+    assert_eq!(lead::on(&LIST_PREBUILDS, page(sent), &course, None).unwrap().json, sent);
 }

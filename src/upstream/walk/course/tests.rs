@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{BATCH, Course, Place};
+use super::{BATCH, Course, Place, Way};
 use crate::{
     call::{Call, tests::call},
     proto::gitpod::v1::{ListPrebuildsRequest, PaginationRequest, list_prebuilds_request},
@@ -33,7 +33,7 @@ fn course(held: u128, asked: Vec<String>) -> Course {
 }
 
 fn batches(course: &Course) -> Vec<usize> {
-    let Course::Narrow { batches, .. } = course else { panic!("it is not narrowed") };
+    let Way::Narrow { batches, .. } = &course.way else { panic!("it is not narrowed") };
     batches.iter().map(Vec::len).collect()
 }
 
@@ -49,10 +49,8 @@ fn an_empty_filter_is_all_of_the_orgs_projects() {
 #[test]
 fn a_filter_keeps_what_is_the_orgs_each_once_and_in_order() {
     let asked = [9, 3, 70, 3].map(id).to_vec();
-    let Course::Narrow { batches, .. } = course(60, [asked, vec![id(3).to_ascii_uppercase()]].concat())
-    else {
-        panic!("it is not narrowed")
-    };
+    let course_of = course(60, [asked, vec![id(3).to_ascii_uppercase()]].concat());
+    let Way::Narrow { batches, .. } = course_of.way else { panic!("it is not narrowed") };
     assert_eq!(batches, [[3, 9].map(id).to_vec()]);
     assert!(course(60, vec![id(70)]).is_empty());
     assert!(course(60, vec!["no id".to_owned()]).is_empty(), "what is asked for is nothing, not all");
@@ -72,7 +70,7 @@ fn the_way_leads_through_every_page_of_every_batch() {
     let mut way = vec![];
     for next in [Some("a"), Some("b"), None, None, Some("c"), None] {
         way.push((place.batch, place.token.clone()));
-        let Part { projects, page } = course.part(&place);
+        let Part { projects, page, .. } = course.part(&place);
         assert_eq!(projects.unwrap()[0], id(BATCH as u128 * u128::from(place.batch)));
         assert_eq!(page, place.token.clone().map_or(Turn::First, Turn::To));
         match course.after(&place, next) {
@@ -108,7 +106,7 @@ fn a_token_is_for_one_filter_and_any_page_size() {
 fn a_list_that_is_not_narrowed_goes_by_upstreams_own_tokens() {
     let course = Course::of(&asks(vec![id(1)], 5), &Parting::ByOrganization).unwrap();
     let place = course.start(Some("raw")).unwrap();
-    assert_eq!(course.part(&place), Part { projects: None, page: Turn::To("raw".to_owned()) });
+    assert_eq!(course.part(&place), Part { page: Turn::To("raw".to_owned()), ..Part::default() });
     assert_eq!(course.after(&place, Some("next")).unwrap().token.as_deref(), Some("next"));
     assert_eq!(course.after(&place, None), None);
     assert!(!course.is_empty());

@@ -1,0 +1,101 @@
+//! What goes upstream is what was judged; and what is denied causes nothing there.
+
+use serde_json::{Value, json as value};
+
+use super::*;
+use crate::{
+    error::Detail as _,
+    policy::applied::{Defaults, Methods},
+    rpc::{CANCEL_PREBUILD, LIST_PREBUILDS, LIST_WARM_POOLS},
+};
+
+fn last_body(bench: &Bench) -> (Value, String) {
+    let seen = bench.sandbox.seen().pop().unwrap();
+    (serde_json::from_slice(&seen.body).unwrap(), seen.query)
+}
+
+#[tokio::test]
+async fn defaults_go_upstream() {
+    for is_strict in STRICT {
+        let bench = Bench::start(is_strict).await;
+        let (project, class) = (bench.project(0), bench.class(1));
+        let limits = Limits {
+            max_timeout: applied("max_timeout", Mode::Enforce, Duration::from_secs(2700)),
+            max_page_size: applied("max_page_size", Mode::Enforce, 3),
+            defaults: Defaults {
+                timeout: Some(Duration::from_secs(2700)),
+                environment_classes: Arc::new([(project, class)].into()),
+            },
+            ..classes(only([class]))
+        };
+        let made = bench.call(&CREATE_PREBUILD, &create(project, None), &limits).await.unwrap();
+        assert_eq!(made.seen.objects[0].class, class.to_string());
+        let (body, _) = last_body(&bench);
+        assert_eq!(
+            (&body["environmentClassId"], &body["spec"]),
+            (&value!(class.to_string()), &value!({"timeout": "2700s"}))
+        );
+        // Of the other project no class is known.
+        let denied = bench.call(&CREATE_PREBUILD, &create(bench.project(1), None), &limits).await;
+        assert_eq!(refused(denied).1.as_deref(), Some("limits.environment_classes"));
+        for (method, request) in [
+            (&LIST_PREBUILDS, pb::ListPrebuildsRequest::default().encode_to_vec()),
+            (&LIST_WARM_POOLS, pb::ListWarmPoolsRequest::default().encode_to_vec()),
+        ] {
+            assert!(request.is_empty());
+            assert!(bench.call(method, &pb::ListPrebuildsRequest::default(), &limits).await.is_ok());
+            let (body, query) = last_body(&bench);
+            assert_eq!((&body["pagination"], query.as_str()), (&value!({"pageSize": 3}), "pageSize=3"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_allowed_causes_no_read() {
+    for is_strict in STRICT {
+        let bench = Bench::start(is_strict).await;
+        let id = bench.prebuild(0, 0).await;
+        let methods = Methods { allow: None, deny: Arc::new(["CancelPrebuild"].into()) };
+        let limits = Limits {
+            methods: applied("methods", Mode::Enforce, methods),
+            ..projects(only([bench.project(1)]))
+        };
+        let since = bench.sandbox.seen().len();
+        let cancel = pb::CancelPrebuildRequest { prebuild_id: id };
+        let (denied, context) = bench.tried("acme", &CANCEL_PREBUILD, &cancel, &limits).await;
+        assert_eq!(refused(denied), (Some(Reason::PolicyDenied), Some("limits.methods".to_owned())));
+        assert!(bench.asked(since).is_empty());
+        assert_eq!(context.rulings().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn all_that_is_broken_is_said_at_once_and_nothing_is_made() {
+    let bench = Bench::start(false).await;
+    let limits = Limits {
+        max_timeout: applied("max_timeout", Mode::Enforce, Duration::from_secs(60)),
+        projects: applied("projects", Mode::Warn, only([])),
+        ..classes(only([bench.class(0)]))
+    };
+    let (result, context) =
+        bench.tried("acme", &CREATE_PREBUILD, &create(bench.project(0), None), &limits).await;
+    let error = result.unwrap_err();
+    let found = error.details.iter().find(|any| tonic_types::pb::BadRequest::is(any)).unwrap();
+    let found = tonic_types::pb::BadRequest::decode(&found.value[..]).unwrap();
+    let fields: Vec<_> = found.field_violations.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(fields, ["spec.timeout", "environment_class_id"]);
+    assert_eq!(context.rulings().len(), 3, "the one that only warns is known, too");
+    assert!(!context.is_permitted());
+    assert_eq!(bench.sandbox.executed("CreatePrebuild"), 0);
+}
+
+#[tokio::test]
+async fn an_hour_is_what_an_absent_timeout_counts_as() {
+    let bench = Bench::start(false).await;
+    for (max, is_ok) in [(3599, false), (3600, true)] {
+        let max_timeout = applied("max_timeout", Mode::Enforce, Duration::from_secs(max));
+        let limits = Limits { max_timeout, ..Limits::default() };
+        let result = bench.call(&CREATE_PREBUILD, &create(bench.project(0), None), &limits).await;
+        assert_eq!(result.is_ok(), is_ok);
+    }
+}
