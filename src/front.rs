@@ -39,6 +39,7 @@ mod paging;
 pub mod peers;
 pub mod protocol;
 mod query;
+mod quota;
 pub mod reflect;
 pub mod render;
 pub mod shed;

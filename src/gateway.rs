@@ -18,7 +18,7 @@ use crate::{
         catch::CatchPanic, deadline,
     },
     identity::Identities,
-    limit::Limits,
+    limit::{InFlight, Limits},
     policy::{Authorize, Bind, InScope, Validate, WriteDefaults},
     stack::stage,
     telemetry::Metrics,
@@ -83,6 +83,9 @@ impl Gateway {
             .layer(stage(bind))
             // Before what costs the disk or upstream: refused calls count, or refusals would be a free way to make load.
             .layer(stage(limits))
+            // Below the rate, which also counts what is refused here. Below detach, so that the place is held until the
+            // work has ended, caller or no caller; above all that waits for upstream.
+            .layer(stage(InFlight::new(metrics.clone())))
             // Above what looks into the message: who may not call a method is told nothing more of it, and causes no read.
             // Below the rate, as any refusal.
             .layer(stage(InScope))

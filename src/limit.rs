@@ -1,28 +1,33 @@
-//! Request rates: one GCRA bucket per org (`governor`), so that no org can spend another's share.
+//! Request rates (GCRA) of orgs and subjects, so that no org can spend another's share, and caps on what an org has in
+//! flight.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, num::NonZeroU32, sync::Arc};
 
-use governor::{
-    Quota, RateLimiter,
-    clock::{Clock, MonotonicClock},
-    middleware::NoOpMiddleware,
-    state::{InMemoryState, NotKeyed},
-};
+use governor::clock::{Clock, MonotonicClock};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tonic_types::pb;
 
 use crate::{
-    call::{Call, OrgId, Reply},
-    error::{Error, Reason, Retry},
-    rule::Rate,
+    call::{Call, Identity, OrgId, Reply},
+    error::{Error, Reason},
+    rule::{Applied, Holder, Mode, Quota, Rate},
     stack::{Next, Stage},
 };
 
+mod demand;
+mod engine;
+mod in_flight;
+mod local;
+mod pace;
 mod refusals;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
+pub use demand::{Bucket, Demand, NotCounted, Taken};
+pub use engine::Engine;
+pub use in_flight::InFlight;
+pub use local::Local;
 pub use refusals::{Refusals, Spent};
 
 /// 50 calls a second is far above what people and pipelines of one org send, and far below what hurts upstream.
@@ -51,27 +56,12 @@ pub struct Config {
     pub in_flight: usize,
 }
 
-/// The stage. The orgs are those of the config, so the map is bounded by it.
+/// The stage: takes of the rates what the policy says that a call costs.
 #[derive(Debug)]
 pub struct Limits<C: Clock = MonotonicClock> {
-    orgs: Arc<HashMap<OrgId, Bucket<C>>>,
-    clock: C,
-}
-
-#[derive(Debug)]
-struct Bucket<C: Clock> {
-    rate: Rate,
-    limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
-}
-
-/// Why a call does not pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// The org has used up its rate; the next call would pass after `wait`.
-    #[error("the request rate is used up")]
-    Exceeded { rate: Rate, wait: Duration },
-    #[error("the org has no bucket")]
-    NoBucket,
+    engine: Engine<C>,
+    /// Of the config: for calls that no policy has set a rate.
+    rates: Arc<HashMap<OrgId, Rate>>,
 }
 
 impl Default for Config {
@@ -86,72 +76,89 @@ impl Default for Config {
     }
 }
 
-/// At the pace of the rate, to the nanosecond and never quicker.
-fn quota(rate: Rate) -> Quota {
-    let pace = rate.per.as_nanos().div_ceil(u128::from(rate.calls.get()));
-    let pace = Duration::from_nanos(u64::try_from(pace).unwrap_or(u64::MAX).max(1));
-    // A pace of no time at all is the only one that makes no quota.
-    Quota::with_period(pace).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(rate.burst)
-}
-
-impl<C: Clock + Clone> Limits<C> {
-    pub fn new(rates: impl IntoIterator<Item = (OrgId, Rate)>, clock: C) -> Self {
-        let bucket =
-            |rate: Rate| Bucket { rate, limiter: RateLimiter::direct_with_clock(quota(rate), clock.clone()) };
-        let orgs = rates.into_iter().map(|(org, rate)| (org, bucket(rate))).collect();
-        Self { orgs: Arc::new(orgs), clock }
+impl<C> Limits<C>
+where
+    C: Clock<Instant: Send + Sync> + Clone + Send + Sync + 'static,
+{
+    pub fn new(engine: Engine<C>) -> Self {
+        Self { engine, rates: Arc::default() }
     }
 
-    /// Takes one call from the org's bucket.
+    /// With rates of orgs for calls that no policy has set any.
+    #[must_use]
+    pub fn with_rates(mut self, rates: impl IntoIterator<Item = (OrgId, Rate)>) -> Self {
+        self.rates = Arc::new(rates.into_iter().collect());
+        self
+    }
+
+    /// Takes what the call costs, and keeps on the context what is left and what was over.
     ///
     /// # Errors
-    /// The bucket is empty. Identity only ever yields configured orgs, so that one without a bucket is a fault, and
-    /// does not pass.
-    pub fn take(&self, org: &OrgId) -> Result<(), Refused> {
-        let bucket = self.orgs.get(org).ok_or(Refused::NoBucket)?;
-        bucket.limiter.check().map_err(|until| Refused::Exceeded {
-            rate: bucket.rate,
-            wait: until.wait_time_from(self.clock.now()),
-        })
+    /// A rate in force is used up.
+    pub async fn take(&self, call: &Call) -> Result<(), Error> {
+        let quotas = self.quotas(call);
+        if quotas.is_empty() {
+            return Ok(());
+        }
+        let demands: Vec<_> = quotas.iter().map(|quota| demand(quota, &call.identity)).collect();
+        // Nobody passes uncounted.
+        let taken = self.engine.take(&demands).await;
+        let taken = taken.map_err(|error| Error::refuse(Reason::Internal).with_source(error))?;
+        verdict::keep(&call.context, &quotas, &taken);
+        verdict::refusal(&call.identity, &quotas, &taken).map_or(Ok(()), Err)
+    }
+
+    fn quotas<'c>(&self, call: &'c Call) -> Cow<'c, [Quota]> {
+        match self.rates.get(&call.identity.org) {
+            Some(rate) if call.bound.quotas.is_empty() => Cow::Owned(vec![Quota {
+                rate: Applied {
+                    rule: "limits.requests".into(),
+                    mode: Mode::Enforce,
+                    candidate: false,
+                    value: *rate,
+                    link: None,
+                },
+                holder: Holder::Org,
+                cost: NonZeroU32::MIN,
+            }]),
+            _ => Cow::Borrowed(&call.bound.quotas),
+        }
     }
 }
 
 impl<C: Clock + Clone> Clone for Limits<C> {
     fn clone(&self) -> Self {
-        Self { orgs: Arc::clone(&self.orgs), clock: self.clock.clone() }
+        Self { engine: self.engine.clone(), rates: Arc::clone(&self.rates) }
     }
 }
 
-impl<C: Clock + Clone + Send + Sync + 'static> Stage<Call> for Limits<C>
+impl<C> Stage<Call> for Limits<C>
 where
-    C::Instant: Send + Sync,
+    C: Clock<Instant: Send + Sync> + Clone + Send + Sync + 'static,
 {
     type Passes = Call;
     type Response = Reply;
 
     async fn call<S: Next<Call, Reply>>(&self, call: Call, next: S) -> Result<Reply, Error> {
-        let org = &call.identity.org;
-        self.take(org).map_err(|refused| refused.refusal(org))?;
+        self.take(&call).await?;
         next.run(call).await
     }
 }
 
-impl Refused {
-    /// `QuotaFailure` names the limit, `RetryInfo` the time to wait.
-    fn refusal(self, org: &OrgId) -> Error {
-        let (rate, wait) = match self {
-            Self::Exceeded { rate, wait } => (rate, wait),
-            Self::NoBucket => return Error::refuse(Reason::Internal).with_source(self),
-        };
-        Error::refuse(Reason::RateLimited)
-            .with_rule("limits.requests")
-            .with_detail(&pb::QuotaFailure {
-                violations: vec![pb::quota_failure::Violation {
-                    subject: format!("org:{org}"),
-                    description: format!("{rate}"),
-                    ..Default::default()
-                }],
-            })
-            .with_retry(Retry::After(wait))
+fn demand(quota: &Quota, identity: &Identity) -> Demand {
+    let subject = match quota.holder {
+        Holder::Org => None,
+        Holder::Subject => Some(identity.subject.clone()),
+    };
+    Demand {
+        bucket: Bucket {
+            org: identity.org.clone(),
+            subject,
+            rule: quota.rate.rule.clone(),
+            candidate: quota.rate.candidate,
+        },
+        rate: quota.rate.value,
+        cost: quota.cost,
+        in_force: quota.rate.is_enforced(),
     }
 }

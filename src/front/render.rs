@@ -15,7 +15,9 @@ use tonic::{Status, metadata::MetadataMap};
 use tonic_types::pb;
 use tower::{Layer, Service};
 
-use super::{Body, HttpRequest, HttpResponse, Protocol, REQUEST_ID, connect, grpc, protocol::Codec, web};
+use super::{
+    Body, HttpRequest, HttpResponse, Protocol, REQUEST_ID, connect, grpc, protocol::Codec, quota, web,
+};
 use crate::{
     audit,
     call::{Context, Peer, Recorder, RequestId},
@@ -92,6 +94,8 @@ where
                     render(protocol, error, &context, explains)
                 }
             };
+            // Before it is dressed: of a refusal this is metadata like any other.
+            quota::tell(&context, &mut response);
             if let Protocol::GrpcWeb(_, framing) = protocol {
                 response = web::dress(response, protocol, framing).await;
             }
@@ -107,6 +111,7 @@ where
 fn render(protocol: Protocol, mut error: Error, context: &Context, explains: bool) -> HttpResponse {
     let id = explains.then(|| context.id());
     let mut metadata = std::mem::take(&mut *error.metadata);
+    quota::mark(&error, &mut metadata);
     match protocol {
         Protocol::Grpc(_) | Protocol::GrpcWeb(..) => {
             retry::mark_grpc(error.retry, &mut metadata);

@@ -17,7 +17,7 @@ use governor::{
 };
 use moka::{policy::EvictionPolicy, sync::Cache};
 
-use super::quota;
+use super::pace::Pace;
 use crate::{call::OrgId, rule::Rate};
 
 /// Buckets, at some 300 bytes each; those that were left alone for longest go first. Who has more addresses than that
@@ -54,7 +54,7 @@ where
     C::Instant: Send + Sync,
 {
     pub fn new(rate: Rate, clock: C) -> Self {
-        let fill = rate.per.mul_f64(f64::from(rate.burst.get()) / f64::from(rate.calls.get()));
+        let fill = Duration::from_nanos(Pace::of(rate).fill());
         let buckets = Cache::builder()
             .max_capacity(MAX_BUCKETS)
             // By how often they come, newcomers would never get a bucket in a full house.
@@ -90,7 +90,7 @@ where
 impl<C: Clock + Clone> Bucket<C> {
     fn new(rate: Rate, clock: &C) -> Self {
         Self {
-            limiter: RateLimiter::direct_with_clock(quota(rate), clock.clone()),
+            limiter: RateLimiter::direct_with_clock(Pace::of(rate).quota(), clock.clone()),
             empty_until: Mutex::default(),
         }
     }

@@ -53,6 +53,14 @@ impl Metrics {
         InFlight(self.0.in_flight.clone())
     }
 
+    /// A call of this org was let in; it ends when the guard is dropped.
+    pub fn org_call_begun(&self, org: &str) -> InFlight {
+        let org = self.org(Some(org));
+        let gauge = self.0.org_calls_in_flight.get_or_create_owned(&ByOrg { org });
+        gauge.inc();
+        InFlight(gauge)
+    }
+
     /// A call was answered. `method` is `None` if the path names none, `org` if the caller is nobody's.
     pub fn call_ended(
         &self,

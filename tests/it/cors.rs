@@ -122,6 +122,8 @@ async fn scripts_may_read_what_is_said_of_a_call_good_or_bad() {
                 "grpc-retry-pushback-ms",
                 "grpc-status",
                 "grpc-status-details-bin",
+                "ratelimit",
+                "ratelimit-policy",
                 "ratelimit-retryafter",
                 "retry-after",
                 "retry-after-ms",

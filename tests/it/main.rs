@@ -38,6 +38,8 @@ mod pool_race;
 #[cfg(test)]
 mod protocols;
 #[cfg(test)]
+mod rates;
+#[cfg(test)]
 mod reflection;
 #[cfg(test)]
 mod refusals;

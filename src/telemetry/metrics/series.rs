@@ -41,6 +41,7 @@ pub(super) struct Series {
     pub(super) requests: Family<Request, Counter>,
     pub(super) request_duration: Histograms,
     pub(super) in_flight: Gauge,
+    pub(super) org_calls_in_flight: Family<ByOrg, Gauge>,
     pub(super) request_unknown_fields: Family<ByMethod, Counter>,
     pub(super) upstream_duration: Histograms,
     pub(super) upstream_errors: Family<ByMethodAndKind, Counter>,
@@ -86,6 +87,7 @@ impl Series {
             requests: Family::default(),
             request_duration: Family::new_with_constructor(call_histogram),
             in_flight: Gauge::default(),
+            org_calls_in_flight: Family::default(),
             request_unknown_fields: Family::default(),
             upstream_duration: Family::new_with_constructor(call_histogram),
             upstream_errors: Family::default(),
@@ -118,6 +120,11 @@ impl Series {
             self.request_duration.clone(),
         );
         registry.register("requests_in_flight", "Calls that are not answered yet", self.in_flight.clone());
+        registry.register(
+            "org_calls_in_flight",
+            "Calls of an org that have not ended; a mutation's may outlast its caller",
+            self.org_calls_in_flight.clone(),
+        );
         registry.register(
             "request_unknown_fields",
             "Fields in requests that the schema does not know",

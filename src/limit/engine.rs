@@ -1,0 +1,40 @@
+//! Who counts.
+
+use governor::clock::{Clock, MonotonicClock};
+
+use super::{Demand, NotCounted, Taken, local::Local};
+
+/// The counting itself, wherever it happens. Clones share what they count.
+#[derive(Debug)]
+pub enum Engine<C: Clock = MonotonicClock> {
+    /// In this process alone.
+    Local(Local<C>),
+}
+
+impl<C> Engine<C>
+where
+    C: Clock<Instant: Send + Sync> + Clone + Send + Sync + 'static,
+{
+    pub fn local(clock: C) -> Self {
+        Self::Local(Local::new(clock))
+    }
+
+    /// Takes what is demanded of one call, or nothing of it if one demand in force cannot be met. The answers are as many
+    /// as the demands, in their order.
+    ///
+    /// # Errors
+    /// Nobody could count.
+    pub async fn take(&self, demands: &[Demand]) -> Result<Vec<Taken>, NotCounted> {
+        match self {
+            Self::Local(local) => Ok(local.take(demands)),
+        }
+    }
+}
+
+impl<C: Clock + Clone> Clone for Engine<C> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Local(local) => Self::Local(local.clone()),
+        }
+    }
+}
