@@ -19,7 +19,7 @@ use tower::{Layer as _, Service, util::option_layer};
 use crate::{
     admin::{self, Check, Readiness, Status},
     audit,
-    budget::Budgets,
+    budget::{self, Budgets},
     config::{Callers, Resolved},
     front::{Front, HttpRequest, HttpResponse, Peers, Reflect},
     gateway::{Gateway, Stages, Wire},
@@ -29,7 +29,7 @@ use crate::{
     rpc,
     server::{self, Server, Tls},
     telemetry::Metrics,
-    upstream::{ClientError, Introspection, Learn},
+    upstream::{ClientError, Introspection, Inventory, Learn, Tenancy},
 };
 
 mod credentials;
@@ -154,12 +154,16 @@ impl App {
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
         let cors = config.cors.layer(&way.response_metadata);
+        let tenancy = Tenancy::new(learn.organizations().clone(), way.parting.clone(), metrics.clone());
+        let census = Arc::new(Inventory::new(learn.clone(), tenancy));
+        let settings = budget::Settings::new(&config.budgets, config.upstream.mutation_timeout);
+        let budgets = Budgets::local(census, settings, metrics.clone());
         let gateway = Gateway::new(Stages {
             tasks: tasks.clone(),
             log: log.clone(),
             bind: Bind,
             limits: Limits::new(Engine::local(MonotonicClock)).with_rates(rates),
-            budgets: Budgets,
+            budgets,
             validate: Validate { stricter: config.validation.stricter },
             learn: learn.clone(),
             parting: way.parting,

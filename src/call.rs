@@ -21,6 +21,7 @@ use crate::{
     rule::Bound,
 };
 
+mod census;
 mod certificate;
 mod context;
 mod id;
@@ -30,6 +31,7 @@ mod scope;
 pub(crate) mod tests;
 mod token;
 
+pub use census::{Census, Counted, Extent, NotCounted, Standing, StandingPool};
 pub use certificate::{Names, PeerCertificate};
 pub use context::{Context, Recorder};
 pub use id::{CredentialId, OrgId, SubjectId};
@@ -38,7 +40,7 @@ pub use scope::{Scope, Scopes, UnknownScope};
 pub use token::{NotAToken, Token};
 
 /// Identifies one request in answers, logs, traces and audit records. Version 7, so that ids sort by time (RFC 9562).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(Uuid);
 
 /// Who calls, and for which org. Made by the identity stage from headers alone.

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    audit,
+    audit, budget,
     call::OrgId,
     connect::metadata::AllowList,
     file::{self, Access},
@@ -83,6 +83,8 @@ pub struct Config {
     pub deadline: front::deadline::Config,
     #[serde(default)]
     pub limits: limit::Config,
+    #[serde(default)]
+    pub budgets: budget::Config,
     #[serde(default)]
     pub validation: policy::Config,
     pub audit: audit::Config,

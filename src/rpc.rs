@@ -35,6 +35,8 @@ pub struct MethodSpec {
     pub requires: &'static [Required],
     /// The read that shows the object which an id-addressed call is about.
     pub lookup: Option<Lookup>,
+    /// What it leaves running upstream.
+    pub adds: Option<Adds>,
     /// Full name of the request message.
     pub input: &'static str,
     /// Full name of the response message.
@@ -89,6 +91,15 @@ pub enum Required {
     Spec,
 }
 
+/// What a call adds to the work that is outstanding upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adds {
+    /// A prebuild that runs.
+    Prebuild,
+    /// Instances of a warm pool, a new one's or one more of a present one's.
+    Instances,
+}
+
 /// How to look up the object that a call is about. The read of an object is its own look-up.
 #[derive(Clone, Copy)]
 pub struct Lookup {
@@ -133,6 +144,7 @@ impl MethodSpec {
             no_side_effects: matches!(class, Class::Read),
             requires: &[],
             lookup: None,
+            adds: None,
             input,
             output,
             schema,
@@ -149,6 +161,11 @@ impl MethodSpec {
 
     const fn requires(mut self, requires: &'static [Required]) -> Self {
         self.requires = requires;
+        self
+    }
+
+    const fn adds(mut self, adds: Adds) -> Self {
+        self.adds = Some(adds);
         self
     }
 
@@ -330,7 +347,8 @@ methods! {
     /// All of `gitpod.v1.PrebuildService`, in the order of the proto.
     PREBUILD_METHODS:
     CREATE_PREBUILD = CreatePrebuild, Mutate, CreatePrebuildRequest -> CreatePrebuildResponse,
-        .requires(&[Required::Project, Required::Spec]);
+        .requires(&[Required::Project, Required::Spec]),
+        .adds(Adds::Prebuild);
     LIST_PREBUILDS = ListPrebuilds, Read, ListPrebuildsRequest -> ListPrebuildsResponse;
     GET_PREBUILD = GetPrebuild, Read, GetPrebuildRequest -> GetPrebuildResponse,
         .requires(&[Required::Prebuild]),
@@ -346,14 +364,16 @@ methods! {
         .requires(&[Required::Prebuild]),
         .resolved_by(&GET_PREBUILD, request::get_prebuild);
     CREATE_WARM_POOL = CreateWarmPool, Mutate, CreateWarmPoolRequest -> CreateWarmPoolResponse,
-        .requires(&[Required::Project, Required::Class]);
+        .requires(&[Required::Project, Required::Class]),
+        .adds(Adds::Instances);
     GET_WARM_POOL = GetWarmPool, Read, GetWarmPoolRequest -> GetWarmPoolResponse,
         .requires(&[Required::Pool]),
         .resolved_by(&GET_WARM_POOL, request::get_warm_pool);
     LIST_WARM_POOLS = ListWarmPools, Read, ListWarmPoolsRequest -> ListWarmPoolsResponse;
     UPDATE_WARM_POOL = UpdateWarmPool, Mutate, UpdateWarmPoolRequest -> UpdateWarmPoolResponse,
         .requires(&[Required::Pool]),
-        .resolved_by(&GET_WARM_POOL, request::get_warm_pool);
+        .resolved_by(&GET_WARM_POOL, request::get_warm_pool),
+        .adds(Adds::Instances);
     DELETE_WARM_POOL = DeleteWarmPool, Mutate, DeleteWarmPoolRequest -> DeleteWarmPoolResponse,
         .requires(&[Required::Pool]),
         .resolved_by(&GET_WARM_POOL, request::get_warm_pool);

@@ -171,6 +171,21 @@ impl Sandbox {
         self.0.tenants.iter().map(|tenant| tenant.world().pools.inverted).sum()
     }
 
+    /// The most prebuilds of one organization that had not ended at one time.
+    pub fn most_running(&self) -> usize {
+        self.0.tenants.iter().map(|tenant| tenant.world().prebuilds.most_running).max().unwrap_or_default()
+    }
+
+    /// Prebuilds that have not ended now, of all organizations.
+    pub fn running(&self) -> usize {
+        let now = self.0.clock.now();
+        let running = |tenant: &Arc<Tenant>| {
+            let World { place, prebuilds, .. } = &mut *tenant.world();
+            prebuilds.running(&place.life, now)
+        };
+        self.0.tenants.iter().map(running).sum()
+    }
+
     fn holders(&self) -> RwLockWriteGuard<'_, HashMap<String, Holder>> {
         self.0.holders.write().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 mod answer;
 mod ask;
+mod census;
 mod client;
 mod credentials;
 mod forward;
@@ -26,6 +27,7 @@ mod tenancy;
 mod walk;
 mod who_am_i;
 
+pub use census::Inventory;
 pub use client::{Base, BaseError, Client, ClientError};
 pub use credentials::Credentials;
 pub use forward::Upstream;

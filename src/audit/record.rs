@@ -261,7 +261,7 @@ fn bounded_facts(facts: &Facts) -> Facts {
         project: uuid(&object.project),
         class: uuid(&object.class),
         sizes: object.sizes,
-        log_url: String::new(),
+        ..Object::default()
     };
     Facts {
         project: id(&facts.project),

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, print, serve};
 use crate::{
     app::{App, Listeners},
-    audit,
+    audit, budget,
     call::{CredentialId, RequestId},
     config::{Config, Credential, Identity, Org},
     front,
@@ -131,6 +131,7 @@ fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) 
         telemetry: telemetry::Config::default(),
         identity: Identity { api_keys: api_keys.collect(), ..Identity::default() },
         requests: front::Config::default(),
+        budgets: budget::Config::default(),
         cors: front::cors::Config { origins: args.cors_origins.clone() },
         reflection: front::reflect::Config { enabled: true },
         deadline: front::deadline::Config::default(),

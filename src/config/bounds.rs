@@ -18,6 +18,10 @@ const MAX_UPSTREAM: Duration = Duration::from_secs(3600);
 const MIN_RELOAD: Duration = Duration::from_millis(10);
 /// A key that leaked must not work for longer.
 const MAX_RELOAD: Duration = Duration::from_secs(60);
+/// Each count is two lists upstream, from every replica.
+const MIN_RECONCILE: Duration = Duration::from_secs(1);
+/// A slot that is free, or work that was made past the gateway, must not stay unseen for longer.
+const MAX_RECONCILE: Duration = Duration::from_secs(10 * 60);
 /// The buckets count whole nanoseconds between calls: up to here a rate is exact to a thousandth.
 const MAX_RATE: u32 = 1_000_000;
 /// An id is a metric label and a part of log lines.
@@ -28,7 +32,7 @@ pub(super) const ID: &str = "must be 1 to 64 of A-Z a-z 0-9 . _ -";
 
 /// Everything but the listener, the callers and the orgs.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
-    let Config { cors, deadline, limits, requests, upstream, audit, identity, .. } = config;
+    let Config { budgets, cors, deadline, limits, requests, upstream, audit, identity, .. } = config;
     let to = |max: Duration| move |time: Duration| !time.is_zero() && time <= max;
     let (call, exchange) = (to(MAX_DEADLINE), to(MAX_UPSTREAM));
     // Mapped addresses (::ffff:127.0.0.1) are what they map to.
@@ -56,6 +60,11 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             (MIN_RELOAD..=MAX_RELOAD).contains(&identity.reload_interval),
             "identity.reload_interval",
             "must be from 10ms to 1min",
+        ),
+        (
+            (MIN_RECONCILE..=MAX_RECONCILE).contains(&budgets.reconcile_interval),
+            "budgets.reconcile_interval",
+            "must be from 1s to 10min",
         ),
         (limits.in_flight > 0, "limits.in_flight", "must be at least 1"),
         ((1..=MAX_REQUEST).contains(&requests.max_bytes), "requests.max_bytes", "must be from 1 to 4194304"),

@@ -85,6 +85,7 @@ pub fn message(method: &MethodSpec, facts: &Facts, stricter: Stricter) -> Result
 /// `min_size` and `max_size` would cross, or leave `desired_size` outside.
 pub fn resolved(facts: &Facts) -> Result<(), Violations> {
     let mut check = Check { stricter: Stricter::Forward, violations: Vec::new() };
+    // One bound that is changed is held against the present other one. Both, or a desired size alone, replace what was.
     if let Some(pool) = facts.resource.as_ref().filter(|_| facts.sizes.lack_one_bound()) {
         let (min, max) = pool.sizes.bounds();
         let sizes = Sizes {

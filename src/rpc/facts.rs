@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::proto::gitpod::v1 as pb;
 
+/// Instances of one pool, at most, by the API.
+const MAX_REACH: u32 = 20;
+
 /// What a request states. `None` is absent: where a field has no presence, its default counts as absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Facts {
@@ -105,6 +108,12 @@ pub struct Object {
     /// Of a prebuild. Its query may be a secret, so no record shows it.
     #[serde(skip)]
     pub log_url: String,
+    /// It holds nothing any more, and never will again.
+    #[serde(skip)]
+    pub has_ended: bool,
+    /// `spec.spec_version` of a warm pool, which rises with each change of it; 0 where upstream does not say it.
+    #[serde(skip)]
+    pub version: u64,
 }
 
 /// What a reply shows.
@@ -173,6 +182,16 @@ impl Sizes {
     pub fn lack_one_bound(self) -> bool {
         self.min.is_some() != self.max.is_some()
     }
+
+    /// Instances that a pool of these sizes may grow to; where they do not say it, as many as any may.
+    pub fn reach(self) -> u32 {
+        let reach = match self.bounds() {
+            (_, Some(max)) if max > 0 || self.max.is_some() => Some(max),
+            // A desired size of 0 is one that is not said.
+            (_, Some(_) | None) => None,
+        };
+        reach.map_or(MAX_REACH, |max| u32::try_from(max).unwrap_or_default())
+    }
 }
 
 impl Fill {
@@ -208,6 +227,11 @@ impl Object {
         let (min, max) = self.sizes.bounds();
         min.zip(max).is_some_and(|(min, max)| min > max)
     }
+
+    /// A prebuild has no sizes.
+    pub fn is_pool(&self) -> bool {
+        !self.sizes.is_empty()
+    }
 }
 
 /// A response message that can show its objects.
@@ -231,6 +255,24 @@ pub(super) fn present(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
+/// Whether a prebuild is over, for good. One that is being deleted is over if it was before: from `COMPLETED` on nothing
+/// begins anew. A phase that is not said, or that the schema does not know, is none that is known to be over.
+fn has_ended(status: &pb::PrebuildStatus) -> bool {
+    use pb::PrebuildPhase as Phase;
+
+    match status.phase() {
+        Phase::Completed | Phase::Failed | Phase::Cancelled | Phase::Deleted => true,
+        Phase::Deleting => status.completion_time.is_some(),
+        Phase::Unspecified
+        | Phase::Pending
+        | Phase::Starting
+        | Phase::Running
+        | Phase::Stopping
+        | Phase::Snapshotting
+        | Phase::Cancelling => false,
+    }
+}
+
 impl From<pb::Prebuild> for Object {
     fn from(prebuild: pb::Prebuild) -> Self {
         let metadata = prebuild.metadata.unwrap_or_default();
@@ -240,6 +282,8 @@ impl From<pb::Prebuild> for Object {
             project: metadata.project_id,
             class: metadata.environment_class_id,
             sizes: Sizes::default(),
+            has_ended: prebuild.status.as_ref().is_some_and(has_ended),
+            version: 0,
             log_url: prebuild.status.map(|status| status.log_url).unwrap_or_default(),
         }
     }
@@ -257,6 +301,8 @@ impl From<pb::WarmPool> for Object {
             class: metadata.environment_class_id,
             sizes: Sizes { desired: Some(spec.desired_size), min: spec.min_size, max: spec.max_size },
             log_url: String::new(),
+            has_ended: pool.status.is_some_and(|status| status.phase() == pb::WarmPoolPhase::Deleted),
+            version: spec.spec_version,
         }
     }
 }

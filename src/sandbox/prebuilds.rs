@@ -1,7 +1,7 @@
 //! The prebuilds of one organization.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::SystemTime,
 };
 
@@ -35,6 +35,10 @@ pub(super) struct Prebuilds {
     created: u64,
     runs: BTreeMap<u64, Run>,
     numbers: HashMap<Uuid, u64>,
+    /// Those that had not ended when one was created last.
+    running: BTreeSet<u64>,
+    /// The most that ran at once.
+    pub(super) most_running: usize,
 }
 
 #[derive(Debug)]
@@ -78,7 +82,17 @@ impl Prebuilds {
         let shown = run.show(place, moment);
         self.numbers.insert(run.id, self.created);
         self.runs.insert(self.created, run);
+        self.running.insert(self.created);
+        self.most_running = self.most_running.max(self.running(&place.life, now));
         Ok(shown)
+    }
+
+    /// How many have not ended: all that are neither over nor gone.
+    pub(super) fn running(&mut self, life: &Life, now: SystemTime) -> usize {
+        let Self { running, runs, .. } = self;
+        let runs = |number: &u64| runs.get(number)?.course.at(life, now)?.completed.is_none().then_some(());
+        running.retain(|number| runs(number).is_some());
+        running.len()
     }
 
     pub(super) fn get(&self, place: &Place, id: Option<&str>, now: SystemTime) -> Result<Prebuild, Refusal> {

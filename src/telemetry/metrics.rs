@@ -20,8 +20,8 @@ mod tests;
 
 pub use labels::{AuditStage, JwksResult, UpstreamFault, shown_name};
 use labels::{
-    ByIssuer, ByKey, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByResult,
-    ByStage, OTHER, Request, method_name,
+    ByIssuer, ByKey, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByOrgAndRule,
+    ByResult, ByStage, OTHER, Request, method_name,
 };
 use series::Series;
 
@@ -166,6 +166,43 @@ impl Metrics {
     /// An issuer's keys were fetched, or not. The issuer is one of the config's.
     pub fn jwks_fetched(&self, issuer: &str, result: JwksResult) {
         self.0.jwks_fetches.get_or_create(&ByIssuer { issuer: issuer.into(), result }).inc();
+    }
+
+    /// How a call stood to a budget, itself included where it passed: of a project's budget the last one that was asked
+    /// for shows. Rules are the policy's.
+    pub fn budget_judged(&self, org: &str, rule: &str, used: u32, limit: u32) {
+        let label = ByOrgAndRule { org: self.org(Some(org)), rule: rule.into() };
+        let label = self.0.budget_rules.admit(label, ByOrgAndRule::rest);
+        self.0.budget_used.get_or_create(&label).set(used.into());
+        self.0.budget_limit.get_or_create(&label).set(limit.into());
+    }
+
+    /// What an org has outstanding was counted upstream, or not.
+    pub fn census_taken(&self, org: &str, latency: Duration, is_counted: bool) {
+        self.0.census_duration.observe(latency.as_secs_f64());
+        if !is_counted {
+            let org = self.org(Some(org));
+            self.0.census_failures.get_or_create(&ByOrg { org }).inc();
+        }
+    }
+
+    /// What the books of an org say: prebuilds that run, calls whose work is not settled, and those of them of which
+    /// nobody knows what became of them.
+    pub fn budget_counted(&self, org: &str, running: usize, open: usize, doubts: usize) {
+        let label = ByOrg { org: self.org(Some(org)) };
+        let figures =
+            [(&self.0.budget_running, running), (&self.0.budget_open, open), (&self.0.budget_doubts, doubts)];
+        for (gauges, figure) in figures {
+            gauges.get_or_create(&label).set(i64::try_from(figure).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Nobody counts what the org has outstanding any more.
+    pub fn budget_closed(&self, org: &str) {
+        let label = ByOrg { org: self.org(Some(org)) };
+        for gauges in [&self.0.budget_running, &self.0.budget_open, &self.0.budget_doubts] {
+            gauges.remove(&label);
+        }
     }
 
     /// A record was handed to the audit log.

@@ -103,7 +103,10 @@ impl Resolve {
     /// of them is none against what they were.
     async fn resource(&self, call: &Call, lookup: Lookup, id: String) -> Result<Option<Object>, Error> {
         let is_judged = call.bound.needs_object;
-        let needs_sizes = call.facts.sizes.lack_one_bound() || (is_judged && call.method.takes("max_size"));
+        // What is budgeted is the difference from the pool's present size.
+        let is_budgeted = call.method.adds.is_some() && !call.bound.budgets.is_empty();
+        let needs_sizes =
+            call.facts.sizes.lack_one_bound() || is_budgeted || (is_judged && call.method.takes("max_size"));
         let org = &call.identity.org;
         if !needs_sizes {
             // The answer to a read is itself judged by whose it is.

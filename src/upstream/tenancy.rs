@@ -4,6 +4,8 @@
 //! or of something in between, the caller learns nothing of it: another org's object looks absent. Where several orgs
 //! share that credential, upstream shows each of them the others' objects in all honesty, and projects decide.
 
+use std::time::Instant;
+
 use uuid::Uuid;
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
     parting::{Holding, Parting},
 };
 use crate::{
-    call::{Call, Context, Mismatch, MismatchKind, OrgId, Reply},
+    call::{Call, Context, Mismatch, MismatchKind, OrgId, Reply, RequestId},
     error::{Error, Reason, Sent},
     policy::Permitted,
     rpc::{Class, MethodSpec, Object},
@@ -92,6 +94,18 @@ impl Tenancy {
             id,
             is_parted,
             context: call.context.clone(),
+        }
+    }
+
+    /// What the gateway asks for itself, of a list.
+    pub(super) fn own_question(&self, org: &OrgId, method: &'static MethodSpec) -> Question {
+        Question {
+            method,
+            org: org.clone(),
+            id: None,
+            names: false,
+            is_parted: self.parting.holding(org).is_some(),
+            context: Context::new(RequestId::new(), Instant::now(), None),
         }
     }
 

@@ -176,7 +176,7 @@ impl Gateways {
             log: self.log.clone(),
             bind: Bind,
             limits: Limits::new(Engine::local(MonotonicClock)).with_rates([(org, most)]),
-            budgets: Budgets,
+            budgets: Budgets::default(),
             validate: Validate { stricter: Stricter::default() },
             learn: Learn::new(upstream, organizations),
             parting: Parting::ByOrganization,

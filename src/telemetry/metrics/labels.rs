@@ -96,6 +96,12 @@ pub(super) struct ByOrgAndMethod {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByOrgAndRule {
+    pub(super) org: Arc<str>,
+    pub(super) rule: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ByName {
     pub(super) path: Arc<str>,
     pub(super) name: Arc<str>,
@@ -142,6 +148,12 @@ impl ByName {
 
     pub(super) fn rest() -> Self {
         Self { path: OTHER.into(), name: OTHER.into() }
+    }
+}
+
+impl ByOrgAndRule {
+    pub(super) fn rest() -> Self {
+        Self { org: OTHER.into(), rule: OTHER.into() }
     }
 }
 

@@ -9,8 +9,8 @@ use prometheus_client::{
 };
 
 use super::labels::{
-    ByIssuer, ByKey, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByResult,
-    ByStage, Capped, Request, Version,
+    ByIssuer, ByKey, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByOrgAndRule,
+    ByResult, ByStage, Capped, Request, Version,
 };
 
 const PREFIX: &str = "prebuild_gateway";
@@ -30,6 +30,9 @@ const MAX_NAMES: usize = 100;
 /// Orgs that get series of their own. There are as many as the config names; this only keeps a config that grows for
 /// ever (reloads) from filling the memory.
 const MAX_ORGS: usize = 1_000;
+
+/// Budgets of orgs that get series of their own: each org has six kinds at most, in force or beside.
+const MAX_BUDGETS: usize = 6 * MAX_ORGS;
 
 type Histograms = Family<ByMethod, Histogram, fn() -> Histogram>;
 
@@ -58,6 +61,14 @@ pub(super) struct Series {
     pub(super) peer_limited: Counter,
     pub(super) file_reloads: Family<ByKey, Counter>,
     pub(super) jwks_fetches: Family<ByIssuer, Counter>,
+    pub(super) budget_rules: Capped<ByOrgAndRule>,
+    pub(super) budget_used: Family<ByOrgAndRule, Gauge>,
+    pub(super) budget_limit: Family<ByOrgAndRule, Gauge>,
+    pub(super) budget_running: Family<ByOrg, Gauge>,
+    pub(super) budget_open: Family<ByOrg, Gauge>,
+    pub(super) budget_doubts: Family<ByOrg, Gauge>,
+    pub(super) census_duration: Histogram,
+    pub(super) census_failures: Family<ByOrg, Counter>,
     pub(super) audit_records: Family<ByStage, Counter>,
     pub(super) audit_write_errors: Counter,
     pub(super) audit_fsync: Histogram,
@@ -72,6 +83,7 @@ impl Series {
         series.register_calls();
         series.register_upstream();
         series.register_tenancy();
+        series.register_budgets();
         series.register_process();
         series
     }
@@ -104,6 +116,14 @@ impl Series {
             peer_limited: Counter::default(),
             file_reloads: Family::default(),
             jwks_fetches: Family::default(),
+            budget_rules: Capped::new(MAX_BUDGETS),
+            budget_used: Family::default(),
+            budget_limit: Family::default(),
+            budget_running: Family::default(),
+            budget_open: Family::default(),
+            budget_doubts: Family::default(),
+            census_duration: Histogram::new(CALL_BUCKETS),
+            census_failures: Family::default(),
             audit_records: Family::default(),
             audit_write_errors: Counter::default(),
             audit_fsync: Histogram::new(FSYNC_BUCKETS),
@@ -203,6 +223,44 @@ impl Series {
             "log_urls_withheld",
             "Log URLs taken out of answers because the config does not name their hosts",
             self.log_urls_withheld.clone(),
+        );
+    }
+
+    fn register_budgets(&mut self) {
+        let registry = &mut self.registry;
+        let gauges = [
+            ("budget_used", "What is used of a budget, as the last call found it", &self.budget_used),
+            ("budget_limit", "What a budget allows", &self.budget_limit),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+        let gauges = [
+            (
+                "budget_running",
+                "Prebuilds of an org that have not ended, as last counted",
+                &self.budget_running,
+            ),
+            ("budget_open", "Calls of an org whose outstanding work is not settled", &self.budget_open),
+            (
+                "budget_doubts",
+                "Of those, calls of which nobody knows what became of them",
+                &self.budget_doubts,
+            ),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register_with_unit(
+            "census_duration",
+            "Time to count upstream what an org has outstanding",
+            Unit::Seconds,
+            self.census_duration.clone(),
+        );
+        registry.register(
+            "census_failures",
+            "Counts of what an org has outstanding that came to nothing",
+            self.census_failures.clone(),
         );
     }
 

@@ -1,0 +1,56 @@
+//! Where the books are kept.
+
+use std::{fmt, time::Duration};
+
+use futures_util::future::BoxFuture;
+
+use super::{
+    books::Stamp,
+    claim::{Claim, Count, End, Sight, Verdict},
+};
+use crate::call::{Counted, OrgId, RequestId};
+
+/// The seam between the stage and the books. Every operation is one step on one org's books that nothing comes between,
+/// so that several replicas can share them: a script by the org's key, by the clock of whoever keeps them.
+pub trait Ledger: fmt::Debug + Send + Sync + 'static {
+    /// Whether there are books of the org. Asked on every call, so that it answers from memory.
+    fn keeps(&self, org: &OrgId) -> bool;
+
+    /// Opens the books of the org. Until the first census nothing in force is granted.
+    fn open(&self, org: &OrgId);
+
+    /// Nobody counts what the org has outstanding any more.
+    fn close(&self, org: &OrgId);
+
+    /// All limits in force are checked and taken at once, or none is. A ledger that cannot be reached says `Uncounted`.
+    fn claim<'a>(&'a self, org: &'a OrgId, claim: &'a Claim) -> BoxFuture<'a, Verdict>;
+
+    /// How the claim stands; nothing is taken. None if that is not known.
+    fn look<'a>(&'a self, org: &'a OrgId, claim: &'a Claim) -> BoxFuture<'a, Option<Vec<Count>>>;
+
+    /// What became of a call. Nobody waits for it, and it may come twice: the first one counts. One that is lost is as
+    /// good as `Unknown` later on. Of an unknown end the claim stays until a census that begins `open_for` from now.
+    fn settle(&self, org: &OrgId, request: RequestId, end: End, open_for: Duration);
+
+    /// What an answer showed. Nobody waits for it, and none of it has to arrive.
+    fn see(&self, org: &OrgId, sights: Vec<Sight>);
+
+    /// A census is about to begin; none if the ledger cannot be reached, or has no such books.
+    fn begin<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Option<Stamp>>;
+
+    /// What it has counted.
+    fn apply<'a>(&'a self, org: &'a OrgId, begun: Stamp, counted: Counted) -> BoxFuture<'a, Option<Tally>>;
+}
+
+/// The state of an org's books.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Prebuilds that are known to run.
+    pub running: usize,
+    /// Calls that have not ended, or nobody knows how.
+    pub open: usize,
+    /// Of those, the latter.
+    pub doubts: usize,
+    /// A census that begins so much later settles the first of them.
+    pub doubted_for: Option<Duration>,
+}

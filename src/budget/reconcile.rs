@@ -1,0 +1,149 @@
+//! Counts again and again what the orgs have outstanding upstream.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    Settings,
+    ledger::{Ledger, Tally},
+};
+use crate::{
+    call::{Census, Deadline, NotCounted, OrgId, RequestId},
+    telemetry::Metrics,
+};
+
+/// A count that takes longer would be old when it is there.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Before it is tried again, doubled each time up to the interval: the calls of an org wait for its first one.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// For doubts that are over sooner, so many times as often at most.
+const HASTE: u32 = 8;
+
+/// One task per org whose books are kept. They end with it.
+#[derive(Debug)]
+pub(super) struct Reconciler {
+    counter: Counter,
+    tasks: Mutex<HashMap<OrgId, Task>>,
+}
+
+#[derive(Debug)]
+struct Task {
+    /// A policy says that it is needed, and not a call alone.
+    is_followed: bool,
+    _end: DropGuard,
+}
+
+#[derive(Clone, Debug)]
+struct Counter {
+    ledger: Arc<dyn Ledger>,
+    census: Arc<dyn Census>,
+    interval: Duration,
+    metrics: Metrics,
+}
+
+/// No count came of it.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("the books cannot be reached")]
+    Ledger,
+    #[error(transparent)]
+    Census(#[from] NotCounted),
+}
+
+impl Reconciler {
+    pub(super) fn new(
+        ledger: Arc<dyn Ledger>,
+        census: Arc<dyn Census>,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> Self {
+        let counter = Counter { ledger, census, interval: settings.interval, metrics };
+        Self { counter, tasks: Mutex::default() }
+    }
+
+    /// From now on the books of these orgs are kept, and no others'.
+    pub(super) fn follow(&self, orgs: &BTreeSet<OrgId>) {
+        let mut tasks = self.tasks();
+        for (org, _) in tasks.extract_if(|org, _| !orgs.contains(org)) {
+            self.counter.ledger.close(&org);
+            self.counter.metrics.budget_closed(org.as_str());
+        }
+        for org in orgs {
+            let task = tasks.entry(org.clone()).or_insert_with(|| self.counter.begin(org));
+            task.is_followed = true;
+        }
+    }
+
+    /// Keeps the books of an org that a call has a budget for, whoever says so.
+    pub(super) fn keep(&self, org: &OrgId) {
+        if !self.counter.ledger.keeps(org) {
+            self.tasks().entry(org.clone()).or_insert_with(|| self.counter.begin(org));
+        }
+    }
+
+    /// At once, and by nobody's clock.
+    #[cfg(test)]
+    pub(super) async fn count(&self, org: &OrgId) {
+        self.counter.count(org).await.unwrap();
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, HashMap<OrgId, Task>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counter {
+    fn begin(&self, org: &OrgId) -> Task {
+        self.ledger.open(org);
+        let end = CancellationToken::new();
+        tokio::spawn(end.clone().run_until_cancelled_owned(self.clone().run(org.clone())));
+        Task { is_followed: false, _end: end.drop_guard() }
+    }
+
+    /// Does not end.
+    async fn run(self, org: OrgId) {
+        let mut patience = FIRST_PAUSE;
+        loop {
+            let begun = Instant::now();
+            let counted = self.count(&org).await;
+            self.metrics.census_taken(org.as_str(), begun.elapsed(), counted.is_ok());
+            let pause = match counted {
+                Ok(tally) => {
+                    patience = FIRST_PAUSE;
+                    self.metrics.budget_counted(org.as_str(), tally.running, tally.open, tally.doubts);
+                    self.pause(tally)
+                }
+                Err(error) => {
+                    let source = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%org, %error, source, "what is outstanding stays as it was known");
+                    let pause = patience.min(self.interval);
+                    patience = patience.saturating_mul(2);
+                    pause
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn count(&self, org: &OrgId) -> Result<Tally, Failed> {
+        let begun = self.ledger.begin(org).await.ok_or(Failed::Ledger)?;
+        let deadline = Deadline::at(Instant::now() + PATIENCE);
+        let counted = self.census.take(org.clone(), deadline).await?;
+        self.ledger.apply(org, begun, counted).await.ok_or(Failed::Ledger)
+    }
+
+    /// Not all orgs, and not all replicas, at one moment: up to a quarter of the interval less. Sooner where a doubt is
+    /// over sooner.
+    fn pause(&self, tally: Tally) -> Duration {
+        let chance =
+            f64::from(u32::try_from(RequestId::new().as_u128() & 0xffff).unwrap_or_default()) / 65_536.0;
+        let pause = self.interval.mul_f64(0.75 + 0.25 * chance);
+        let doubted = tally.doubted_for.map(|wait| wait.max(self.interval / HASTE));
+        doubted.map_or(pause, |wait| pause.min(wait))
+    }
+}
