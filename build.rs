@@ -5,8 +5,12 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 3] =
-    ["gitpod/v1/prebuild.proto", "gitpod/v1/identity.proto", "gitpod/v1/pagination.proto"];
+const FILES: [&str; 4] = [
+    "gitpod/v1/prebuild.proto",
+    "gitpod/v1/identity.proto",
+    "gitpod/v1/pagination.proto",
+    "prebuild_gateway/v1/verdict.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

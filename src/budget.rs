@@ -14,7 +14,7 @@ use crate::{
     call::{Call, Census, OrgId, Reply, RequestId},
     error::Error,
     policy::Permitted,
-    rule::{Budget, Outcome},
+    rule::{Budget, Outcome, Ruling},
     stack::{Next, Stage},
     telemetry::Metrics,
 };
@@ -134,7 +134,7 @@ impl Budgets {
         };
         inner.reconciler.keep(&call.get().identity.org);
         if call.get().context.is_dry_run() {
-            inner.tell(call.get(), &claim).await;
+            inner.tell(call.get(), &claim).await?;
             return next.run(call).await;
         }
         let held = inner.claim(call.get(), &claim).await?;
@@ -171,15 +171,24 @@ impl Inner {
         }
     }
 
-    /// The verdict, for a caller that only asks.
-    async fn tell(&self, call: &Call, claim: &Claim) {
-        match self.ledger.look(&call.identity.org, claim).await {
-            Some(counts) => {
-                let judged = self.judge(call, claim, &counts);
-                call.context.add_rulings(judged.iter().map(Judged::ruling));
-            }
-            None => unknown(call),
+    /// The verdict, for a caller that only asks: it takes nothing.
+    ///
+    /// # Errors
+    /// As of a claim.
+    async fn tell(&self, call: &Call, claim: &Claim) -> Result<(), Error> {
+        let org = &call.identity.org;
+        let Some(counts) = self.ledger.look(org, claim).await else {
+            unknown(call);
+            return if claim.is_enforced() { Err(refusal::uncounted()) } else { Ok(()) };
+        };
+        let judged = self.judge(call, claim, &counts);
+        let rulings: Vec<_> = judged.iter().map(Judged::ruling).collect();
+        let is_full = rulings.iter().any(Ruling::refuses);
+        call.context.add_rulings(rulings);
+        if is_full {
+            return Err(refusal::full(org, &claim.project, &judged, self.settings.interval));
         }
+        Ok(())
     }
 
     fn judge<'c>(&self, call: &'c Call, claim: &Claim, counts: &'c [Count]) -> Vec<Judged<'c>> {

@@ -13,6 +13,7 @@ mod check;
 mod dev;
 mod keys;
 mod serve;
+mod verdict;
 
 /// `EX_CONFIG` of sysexits.h: unsafe or wrong configuration does not start.
 const EX_CONFIG: u8 = 78;

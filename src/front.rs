@@ -77,6 +77,9 @@ pub const REQUEST_ID: &str = "x-request-id";
 /// Response metadata: paths of request fields that were dropped because the schema does not know them.
 pub const DROPPED_FIELDS: &str = "x-dropped-fields";
 
+/// Request metadata: `1` asks what would become of the call, which is not made; `0` is as if it were not there.
+pub const DRY_RUN: &str = "x-policy-dry-run";
+
 /// `[requests]`
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -187,6 +190,9 @@ impl<H: Handle> Front<H> {
                 return Err(unknown_field(&unknown));
             }
         }
+        if is_dry_run(&head.headers)? {
+            context(head)?.set_dry_run();
+        }
         let (request, facts) = method
             .decode(&wire)
             .map_err(|error| Error::refuse(Reason::MalformedMessage).with_source(error))?;
@@ -282,6 +288,16 @@ fn take<T: Clone + Send + Sync + 'static>(head: &mut Parts) -> Result<T, Error> 
 
 fn context(head: &Parts) -> Result<&Context, Error> {
     head.extensions.get::<Context>().ok_or_else(|| Error::refuse(Reason::Internal))
+}
+
+/// Whoever writes anything else means something, and nobody knows what: the call must not be made.
+fn is_dry_run(headers: &HeaderMap) -> Result<bool, Error> {
+    let mut values = headers.get_all(DRY_RUN).iter().map(HeaderValue::as_bytes);
+    match (values.next(), values.next()) {
+        (None, _) | (Some(b"0"), None) => Ok(false),
+        (Some(b"1"), None) => Ok(true),
+        _ => Err(Error::refuse(Reason::DryRunMalformed)),
+    }
 }
 
 /// Paths are made of field names and numbers only, so they always are a header value.

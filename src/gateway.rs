@@ -19,7 +19,7 @@ use crate::{
     },
     identity::Identities,
     limit::{InFlight, Limits},
-    policy::{Authorize, Bind, InScope, Validate, WriteDefaults},
+    policy::{Authorize, Bind, DryRun, Halt, InScope, Validate, WriteDefaults},
     stack::stage,
     telemetry::Metrics,
     upstream::{Learn, LogHosts, LogUrls, Parting, Resolve, Tenancy, Walk, WhoAmI},
@@ -86,6 +86,8 @@ impl Gateway {
             // Below the rate, which also counts what is refused here. Below detach, so that the place is held until the
             // work has ended, caller or no caller; above all that waits for upstream.
             .layer(stage(InFlight::new(metrics.clone())))
+            // Above every judgement that a verdict tells of. Below the rate: asking is load, too.
+            .layer(stage(DryRun))
             // Above what looks into the message: who may not call a method is told nothing more of it, and causes no read.
             // Below the rate, as any refusal.
             .layer(stage(InScope))
@@ -105,6 +107,8 @@ impl Gateway {
             .layer(stage(Authorize))
             // Only what was allowed spends; and what is not to be had goes on record as a refusal, not as an intent.
             .layer(stage(budgets))
+            // Below the last judgement, above the first effect.
+            .layer(stage(Halt))
             // Last before the wire: the intent is on disk before the first byte goes upstream.
             .layer(stage(Intent::new(log)))
             // Above all that answers: no log URL of any answer leads elsewhere.

@@ -19,6 +19,7 @@ pub mod applied;
 mod bind;
 pub mod bounds;
 mod defaults;
+mod dry_run;
 pub mod judge;
 pub mod refusal;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub mod validate;
 
 pub use bind::Bind;
 pub use defaults::WriteDefaults;
+pub use dry_run::{DryRun, Halt};
 pub use validate::{Tier, Violation};
 
 /// `[validation]`

@@ -12,5 +12,13 @@ pub mod gitpod {
     }
 }
 
+/// `prebuild_gateway.v1`: what the gateway says of itself.
+pub mod prebuild_gateway {
+    #[allow(missing_docs)]
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/prebuild_gateway.v1.rs"));
+    }
+}
+
 /// The compiled `google.protobuf.FileDescriptorSet` of `proto/` and what it imports.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -51,6 +51,9 @@ pub struct Record {
     pub protocol: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
+    /// The caller only asked what would become of the call.
+    #[serde(skip_serializing_if = "is_false")]
+    pub dry_run: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,
     /// Reads that the gateway made on the call's behalf before it went on.
@@ -176,6 +179,7 @@ impl Record {
             method: context.method().map(|method| method.path.trim_start_matches('/')),
             protocol: context.protocol(),
             peer: context.peer().map(|peer| peer.to_string()),
+            dry_run: context.is_dry_run(),
             facts: None,
             attempts: attempts(context),
             unknown_fields: Vec::new(),

@@ -15,6 +15,8 @@ pub enum Scope {
     Class(Class),
     /// One method, by its name.
     Method(&'static str),
+    /// To ask what would become of a call (`x-policy-dry-run`), of which the verdict tells rules: `explain`.
+    Explain,
 }
 
 /// All that a credential is good for.
@@ -23,7 +25,7 @@ pub struct Scopes(Arc<[Scope]>);
 
 /// Neither a class nor a method that is served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be `read`, `mutate`, `secret` or the name of a method, like `CreatePrebuild`")]
+#[error("must be `read`, `mutate`, `secret`, `explain` or the name of a method, like `CreatePrebuild`")]
 pub struct UnknownScope;
 
 impl Scope {
@@ -31,6 +33,7 @@ impl Scope {
         match self {
             Self::Class(class) => class.as_str(),
             Self::Method(name) => name,
+            Self::Explain => "explain",
         }
     }
 
@@ -38,6 +41,7 @@ impl Scope {
         match self {
             Self::Class(class) => class == method.class,
             Self::Method(name) => name == method.name,
+            Self::Explain => false,
         }
     }
 }
@@ -48,7 +52,7 @@ impl TryFrom<String> for Scope {
     fn try_from(text: String) -> Result<Self, UnknownScope> {
         let classes = Class::ALL.into_iter().map(Self::Class);
         let methods = rpc::methods().map(|method| Self::Method(method.name));
-        classes.chain(methods).find(|scope| scope.as_str() == text).ok_or(UnknownScope)
+        classes.chain(methods).chain([Self::Explain]).find(|scope| scope.as_str() == text).ok_or(UnknownScope)
     }
 }
 
@@ -73,6 +77,11 @@ impl Scopes {
         self.0.iter().any(|scope| scope.covers(method))
     }
 
+    /// Whether it may be asked what would become of a call.
+    pub fn explain(&self) -> bool {
+        self.0.contains(&Scope::Explain)
+    }
+
     /// What both are good for.
     pub fn within(&self, other: &Self) -> Self {
         let (here, there) = (self.0.iter(), other.0.iter());
@@ -88,7 +97,7 @@ impl Scopes {
 
     fn includes(&self, scope: Scope) -> bool {
         match scope {
-            Scope::Class(_) => self.0.contains(&scope),
+            Scope::Class(_) | Scope::Explain => self.0.contains(&scope),
             Scope::Method(name) => rpc::methods().any(|method| method.name == name && self.cover(method)),
         }
     }

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use clap::builder::PossibleValuesParser;
 use http::uri::Scheme;
+use prost::Message as _;
 use tonic::{
     Request, Status,
     client::Grpc,
@@ -19,13 +20,14 @@ use tonic::{
     metadata::{Ascii, MetadataKey, MetadataValue},
     transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic_types::{ErrorDetails, StatusExt as _, pb};
 
-use super::{Failure, complain, print};
+use super::{Failure, complain, print, verdict::Shown};
 use crate::{
     connect::json::{Duplicates, to_json, to_wire},
-    error::code_name,
-    front::grpc::Raw,
+    error::{Detail as _, code_name},
+    front::{DRY_RUN, grpc::Raw},
+    proto::prebuild_gateway::v1::Verdict,
     rpc::{MethodSpec, methods},
 };
 
@@ -57,6 +59,9 @@ pub(super) struct Args {
     /// How long to wait, like `500ms` or `10s`; the gateway's default otherwise.
     #[arg(long, value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Ask what would become of the call, and make none; the key needs the scope `explain`.
+    #[arg(long)]
+    dry_run: bool,
     /// Further request metadata, `name: value`; may stand several times.
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(MetadataKey<Ascii>, MetadataValue<Ascii>)>,
@@ -80,6 +85,9 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
         }
         Err(status) => {
             complain(explain(&status));
+            if let Some(verdict) = verdict(&status) {
+                print(Shown(&verdict))?;
+            }
             let code = u8::try_from(status.code() as i32).unwrap_or_default();
             Ok(ExitCode::from(EXIT_BASE + code))
         }
@@ -154,6 +162,9 @@ impl Args {
         for (name, value) in &self.headers {
             request.metadata_mut().append(name.clone(), value.clone());
         }
+        if self.dry_run {
+            request.metadata_mut().insert(DRY_RUN, MetadataValue::from_static("1"));
+        }
         if let Some(key) = &self.key {
             let value =
                 format!("Bearer {key}").parse().map_err(|_| Failure::new("the key is no header value"))?;
@@ -194,6 +205,13 @@ fn explain(status: &Status) -> String {
         line("retry in", &humantime::format_duration(wait).to_string());
     }
     text
+}
+
+/// Of a dry run.
+fn verdict(status: &Status) -> Option<Verdict> {
+    let details = pb::Status::decode(status.details()).ok()?.details;
+    let verdict = details.iter().find(|any| Verdict::is(any))?;
+    Verdict::decode(&verdict.value[..]).ok()
 }
 
 fn explain_fields(details: &ErrorDetails, line: &mut impl FnMut(&str, &str)) {

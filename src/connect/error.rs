@@ -30,7 +30,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// `google.rpc`: the details that are also written for people.
+/// `google.rpc`: the details that, beside the gateway's own, are also written for people.
 static DETAILS: LazyLock<Schema> =
     LazyLock::new(|| Schema::from_descriptors(tonic_types::pb::FILE_DESCRIPTOR_SET));
 
@@ -116,7 +116,10 @@ fn full_name(any: &Any) -> &str {
 }
 
 fn debug(any: &Any) -> Option<Box<RawValue>> {
-    let json = to_json(&DETAILS, DETAILS.message(full_name(any))?, &any.value).ok()?;
+    let schemas: [&Schema; 2] = [&DETAILS, Schema::gitpod()];
+    let (schema, message) =
+        schemas.into_iter().find_map(|schema| Some((schema, schema.message(full_name(any))?)))?;
+    let json = to_json(schema, message, &any.value).ok()?;
     RawValue::from_string(String::from_utf8(json).ok()?).ok()
 }
 

@@ -1,8 +1,10 @@
-//! The messages of `google/rpc/error_details.proto` that the gateway itself sends.
+//! The details that the gateway itself sends: of `google/rpc/error_details.proto`, and its own.
 
 use prost::Message;
 use prost_types::Any;
 use tonic_types::pb;
+
+use crate::proto::prebuild_gateway::v1::Verdict;
 
 /// What every type URL of a detail begins with; the rest is the message's full name.
 pub const TYPE_URL_PREFIX: &str = "type.googleapis.com/";
@@ -39,4 +41,8 @@ impl Detail for pb::RetryInfo {
 
 impl Detail for pb::Help {
     const NAME: &'static str = "google.rpc.Help";
+}
+
+impl Detail for Verdict {
+    const NAME: &'static str = "prebuild_gateway.v1.Verdict";
 }

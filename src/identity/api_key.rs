@@ -40,7 +40,7 @@ pub struct Config {
     /// From then on the key is unknown; a time by RFC 3339 with its offset. Without it the key does not expire.
     #[serde(default)]
     pub expires: Option<Expiry>,
-    /// What may be called with it: `read`, `mutate`, `secret`, or names of methods; at least one. All three by default.
+    /// What may be called with it: `read`, `mutate`, `secret`, `explain`, or names of methods; at least one. The first three by default.
     #[serde(default = "every_class")]
     pub scopes: Vec<Scope>,
 }

@@ -35,7 +35,7 @@ pub struct Config {
     /// One of the certificate's DNS names.
     #[serde(default)]
     pub dns_name: Option<DnsName>,
-    /// What may be called with it: `read`, `mutate`, `secret`, or names of methods; at least one. All three by default.
+    /// What may be called with it: `read`, `mutate`, `secret`, `explain`, or names of methods; at least one. The first three by default.
     #[serde(default = "every_class")]
     pub scopes: Vec<Scope>,
 }

@@ -41,8 +41,8 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub refused_ttl: Duration,
-    /// What may be called with it here: `read`, `mutate`, `secret`, or names of methods; at least one. All three by
-    /// default. Upstream's own permissions bound it further.
+    /// What may be called with it here: `read`, `mutate`, `secret`, `explain`, or names of methods; at least one.
+    /// The first three by default. Upstream's own permissions bound it further.
     pub scopes: Vec<Scope>,
 }
 

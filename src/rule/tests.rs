@@ -1,3 +1,5 @@
+//! Modes, shares, versions and rates, by themselves.
+
 use super::*;
 
 fn stance(mode: Mode, share: f64) -> Stance {

@@ -15,6 +15,7 @@ mod credentials;
 mod deadlines;
 #[cfg(test)]
 mod drain;
+mod dry_run;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
