@@ -22,6 +22,7 @@ mod defaults;
 mod dry_run;
 pub mod judge;
 pub mod refusal;
+pub mod rules;
 #[cfg(test)]
 mod tests;
 pub mod validate;

@@ -1,0 +1,305 @@
+//! Rules that operators write in Cedar, checked as a whole before they judge any call.
+//!
+//! - `forbid` beats `permit`. A rule in force that cannot be told is a refusal, whichever of the two it is.
+//! - A rule has a mode of its own. One that is only looked at decides nothing: it neither refuses nor permits.
+//! - What a rule looks at and a call does not say, so that upstream would choose (the class), or that is not known (the
+//!   object, the address), makes the rule fail. Absence is never a way around a rule.
+//!
+//! The caller is `Subject::"<org>/<subject>"`, in `Org::"<org>"`; [`schema`] is all that rules may speak of.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use cedar_policy::{AuthorizationError, Authorizer, Entity, PolicySet};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use self::{
+    entities::{Asked, Types},
+    rule::{DEFAULT, Rule},
+    schema::{About, Attribute},
+};
+use crate::{
+    call::Identity,
+    rpc::{Facts, MethodSpec},
+    rule::{Draw, Mode, Outcome, RuleId, Ruling},
+};
+
+mod compile;
+mod entities;
+mod mistake;
+mod probe;
+mod rule;
+mod schema;
+mod source;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use mistake::Mistake;
+pub use schema::text as schema;
+
+/// All rules of a policy.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    rules: Arc<[Rule]>,
+    /// By the method's path.
+    plans: Arc<HashMap<&'static str, Plan>>,
+    otherwise: Otherwise,
+    types: Types,
+    authorizer: Arc<Authorizer>,
+}
+
+/// What becomes of a call that no rule speaks of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Otherwise {
+    /// It passes.
+    #[default]
+    Permit,
+    /// It is refused: a call needs a rule in force that permits it.
+    Forbid,
+}
+
+/// A call, as rules see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'c> {
+    pub identity: &'c Identity,
+    pub method: &'static MethodSpec,
+    /// Of the effective request.
+    pub facts: &'c Facts,
+    pub draw: Draw,
+    /// By the clock on the wall.
+    pub now: SystemTime,
+    pub peer: Option<IpAddr>,
+    /// As records have it: `grpc`, `grpc-web`, `connect`.
+    pub protocol: &'c str,
+}
+
+/// What is asked of one method's calls.
+#[derive(Debug)]
+struct Plan {
+    about: About,
+    attributes: Vec<Attribute>,
+    action: Entity,
+    /// By position, those that may say anything of the method.
+    rules: Vec<usize>,
+    forbids: PolicySet,
+    permits: PolicySet,
+}
+
+/// What Cedar says of a call, by rule.
+#[derive(Debug, Default)]
+struct Findings {
+    satisfied: HashSet<String>,
+    failed: HashMap<String, String>,
+}
+
+/// What a rule looks at and a call does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unknown {
+    Class,
+    Object,
+    Address,
+}
+
+impl Rules {
+    /// Reads files of (name, text). A rule has an `@id`, of its own over all files, and may have a `@message` and a
+    /// `@link` for the caller, a `@mode` and a `@share`.
+    ///
+    /// # Errors
+    /// Every mistake, at most 64; then none of the rules is of any use.
+    pub fn compile(files: &[(String, String)], otherwise: Otherwise) -> Result<Self, Vec<Mistake>> {
+        compile::compile(files, otherwise)
+    }
+
+    fn of(rules: Vec<Rule>, plans: HashMap<&'static str, Plan>, otherwise: Otherwise, types: Types) -> Self {
+        Self {
+            rules: rules.into(),
+            plans: Arc::new(plans),
+            otherwise,
+            types,
+            authorizer: Arc::new(Authorizer::new()),
+        }
+    }
+
+    /// Their ids, in the order in which they are written.
+    pub fn ids(&self) -> impl Iterator<Item = &RuleId> {
+        self.rules.iter().map(|rule| &rule.id)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// What became of each rule that may concern the call, in the order in which they are written; of those that permit,
+    /// only where they do or fail. Where nothing permits a call that needs it, `rules.default` comes last.
+    pub fn judge(&self, question: &Question<'_>) -> Vec<Ruling> {
+        let Some(plan) = self.plans.get(question.method.path) else { return self.unplanned() };
+        let findings = if plan.rules.is_empty() { Findings::default() } else { self.ask(plan, question) };
+        let (mut rulings, mut is_permitted) = (Vec::new(), self.otherwise == Otherwise::Permit);
+        for rule in self.concerned(plan) {
+            let mode = rule.stance.of(&rule.id, question.draw);
+            let Some(ruling) = self.rule_on(rule, mode, plan, &findings, question) else { continue };
+            is_permitted |= rule.is_permit() && mode == Mode::Enforce && !ruling.is_broken();
+            rulings.push(ruling);
+        }
+        rulings.extend((!is_permitted).then(|| default(Outcome::Broken)));
+        rulings
+    }
+
+    /// Whether a rule looks at the object that the call is about, so that it has to be looked up first.
+    pub fn needs_object(&self, identity: &Identity, method: &MethodSpec) -> bool {
+        let Some(plan) = self.plans.get(method.path).filter(|plan| plan.about.is_object()) else {
+            return false;
+        };
+        let (subject, org) = (self.types.subject(identity), self.types.org(identity));
+        self.concerned(plan).any(|rule| {
+            rule.stance.mode != Mode::Off
+                && (rule.touches.object || rule.touches.class)
+                && rule.may_concern(&subject, &org)
+        })
+    }
+
+    /// Whether a rule in force for the call looks at an environment class that the call may leave to upstream: without
+    /// one, [`judge`](Self::judge) has it fail.
+    pub fn needs_class(&self, question: &Question<'_>) -> bool {
+        let Some(plan) = self.plans.get(question.method.path) else { return false };
+        plan.takes_class()
+            && self.concerned(plan).any(|rule| {
+                rule.touches.class
+                    && rule.stance.of(&rule.id, question.draw) == Mode::Enforce
+                    && self.may_concern(rule, plan, question)
+            })
+    }
+
+    fn concerned<'r>(&'r self, plan: &'r Plan) -> impl Iterator<Item = &'r Rule> {
+        plan.rules.iter().filter_map(|index| self.rules.get(*index))
+    }
+
+    fn may_concern(&self, rule: &Rule, plan: &Plan, question: &Question<'_>) -> bool {
+        let (subject, org) = (self.types.subject(question.identity), self.types.org(question.identity));
+        rule.may_concern(&subject, &org)
+            && rule.may_be_about(&self.types.resource(plan.about, question), &org)
+    }
+
+    fn rule_on(
+        &self,
+        rule: &Rule,
+        mode: Mode,
+        plan: &Plan,
+        findings: &Findings,
+        question: &Question<'_>,
+    ) -> Option<Ruling> {
+        if mode == Mode::Off {
+            return None;
+        }
+        let name: &str = rule.policy.id().as_ref();
+        let unknown = plan.unknown(rule, question).filter(|_| self.may_concern(rule, plan, question));
+        if let Some(unknown) = unknown {
+            return Some(unknown.tell(rule.ruling(mode, Outcome::Failed)));
+        }
+        if findings.failed.contains_key(name) {
+            return Some(rule.ruling(mode, Outcome::Failed));
+        }
+        match (rule.is_permit(), findings.satisfied.contains(name)) {
+            (true, false) => None,
+            (true, true) | (false, false) => Some(rule.ruling(mode, Outcome::Kept)),
+            (false, true) => Some(rule.ruling(mode, Outcome::Broken)),
+        }
+    }
+
+    /// Each rule is evaluated once, whatever its mode: which ones decide is computed afterwards. In a set of one effect
+    /// Cedar's reasons are all rules that are satisfied.
+    fn ask(&self, plan: &Plan, question: &Question<'_>) -> Findings {
+        let mut findings = Findings::default();
+        let asked = Asked::new(&self.types, plan.about, &plan.attributes, &plan.action, question, None);
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(unsaid) => {
+                let all = self.concerned(plan).map(|rule| (rule.policy.id().to_string(), unsaid.to_string()));
+                findings.failed.extend(all);
+                return findings;
+            }
+        };
+        for set in [&plan.forbids, &plan.permits] {
+            let response = self.authorizer.is_authorized(&asked.request, set, &asked.entities);
+            let diagnostics = response.diagnostics();
+            findings.satisfied.extend(diagnostics.reason().map(ToString::to_string));
+            let failed = diagnostics.errors().map(|AuthorizationError::PolicyEvaluationError(error)| {
+                (error.policy_id().to_string(), error.inner().to_string())
+            });
+            findings.failed.extend(failed);
+        }
+        findings
+    }
+
+    /// What Cedar cannot tell of a call, by rule.
+    fn errors(&self, question: &Question<'_>) -> Vec<(RuleId, String)> {
+        let Some(plan) = self.plans.get(question.method.path) else { return Vec::new() };
+        let findings = self.ask(plan, question);
+        let failed = |rule: &Rule| {
+            let name: &str = rule.policy.id().as_ref();
+            findings.failed.get(name).map(|error| (rule.id.clone(), error.clone()))
+        };
+        self.concerned(plan).filter_map(failed).collect()
+    }
+
+    /// A method that the schema does not have is beyond all rules, and so refused where there are any.
+    fn unplanned(&self) -> Vec<Ruling> {
+        let is_free = self.rules.is_empty() && self.otherwise == Otherwise::Permit;
+        (!is_free).then(|| default(Outcome::Failed)).into_iter().collect()
+    }
+}
+
+/// What refuses a call that nothing permits.
+fn default(outcome: Outcome) -> Ruling {
+    Ruling {
+        rule: RuleId::from(format!("rules.{DEFAULT}").as_str()),
+        mode: Mode::Enforce,
+        candidate: false,
+        outcome,
+        field: None,
+        bound: Some("a rule must permit the call".into()),
+        message: None,
+        link: None,
+    }
+}
+
+impl Plan {
+    fn takes_class(&self) -> bool {
+        self.attributes.iter().any(|attribute| attribute.name == "environment_class")
+    }
+
+    fn unknown(&self, rule: &Rule, question: &Question<'_>) -> Option<Unknown> {
+        let (touches, facts) = (rule.touches, question.facts);
+        if touches.address && question.peer.is_none() {
+            return Some(Unknown::Address);
+        }
+        if touches.class && self.takes_class() && facts.class.is_none() {
+            return Some(Unknown::Class);
+        }
+        if !self.about.is_object() || !(touches.object || touches.class) {
+            return None;
+        }
+        let is_known = facts.resource.as_ref().is_some_and(|object| {
+            !object.project.is_empty()
+                && !(touches.class && object.class.is_empty())
+                && !(touches.sizes && self.about == About::WarmPool && object.sizes.is_empty())
+        });
+        (!is_known).then_some(Unknown::Object)
+    }
+}
+
+impl Unknown {
+    fn tell(self, ruling: Ruling) -> Ruling {
+        match self {
+            Self::Class => ruling.on("environment_class_id").within("must be given: a rule looks at it"),
+            Self::Object | Self::Address => ruling,
+        }
+    }
+}
