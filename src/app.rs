@@ -28,6 +28,7 @@ use crate::{
     policy::{Bind, Validate},
     rpc,
     server::{self, Server, Tls},
+    store::Store,
     telemetry::Metrics,
     upstream::{ClientError, Introspection, Inventory, Learn, Tenancy},
 };
@@ -87,6 +88,8 @@ struct State {
     learn: Learn,
     orgs: Orgs,
     issuers: Issuers,
+    /// What the replicas share.
+    store: Option<Store>,
     draining: AtomicBool,
 }
 
@@ -148,8 +151,8 @@ impl App {
     }
 
     fn begin(ground: Ground, listeners: Listeners) -> Result<Self, StartError> {
-        let Ground { resolved, server, metrics, learn, orgs, mut files } = ground;
-        let Resolved { config, tls, callers, rates, way, request_metadata } = resolved;
+        let Ground { resolved, server, metrics, learn, orgs, mut files, store } = ground;
+        let Resolved { config, tls, callers, rates, way, request_metadata, redis: _ } = resolved;
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
@@ -207,11 +210,11 @@ impl App {
         }
         issuers::keep_fresh(tokens, &mut files, every, &stop, &metrics);
         let draining = AtomicBool::new(false);
-        let state = Arc::new(State { log, metrics, tasks, health, files, learn, orgs, issuers, draining });
+        let state =
+            Arc::new(State { log, metrics, tasks, health, files, learn, orgs, issuers, store, draining });
         let serving = serve(server, tls, listeners.gateway, routes, drain.clone());
         let operating = tokio::spawn(admin::serve(listeners.admin, state.clone(), stop.clone()));
-        let grace = config.shutdown.grace;
-        let (gateway, admin) = addresses;
+        let (grace, (gateway, admin)) = (config.shutdown.grace, addresses);
         Ok(Self { gateway, admin, state, drain, stop, grace, serving, operating })
     }
 
@@ -267,6 +270,13 @@ where
     }
 }
 
+/// Shown only: without the store each replica keeps its part of the limits.
+fn limits(store: &Store) -> Check {
+    let trouble = store.trouble();
+    let check = Check::shown("limits.redis", trouble.is_none());
+    trouble.into_iter().fold(check, |check, fault| check.with_detail(fault.to_string()))
+}
+
 impl Status for State {
     fn ready(&self) -> Readiness {
         let draining = self.draining.load(Ordering::Relaxed);
@@ -279,6 +289,7 @@ impl Status for State {
         checks.extend(self.files.checks());
         checks.extend(self.orgs.checks(self.learn.organizations()));
         checks.extend(issuers::checks(&self.issuers));
+        checks.extend(self.store.as_ref().map(limits));
         Readiness { checks }
     }
 

@@ -27,7 +27,7 @@ use crate::{
     limit, policy,
     rule::Rate,
     server::{self, Tls},
-    telemetry, upstream,
+    store, telemetry, upstream,
 };
 
 mod bounds;
@@ -37,13 +37,15 @@ mod jwt;
 pub mod keys;
 mod org;
 mod parting;
+mod redis;
 #[cfg(test)]
 mod tests;
 mod upstream_tokens;
 
+pub use crate::file::Credential;
 pub use jwt::{Fetched, Tokens};
 pub use keys::KeyFile;
-pub use org::{Credential, CredentialFile, Org};
+pub use org::{CredentialFile, Org};
 pub use parting::Pages;
 
 /// Where `serve` listens unless told otherwise: loopback, as there is no certificate by default.
@@ -130,6 +132,8 @@ pub struct Resolved {
     pub rates: Vec<(OrgId, Rate)>,
     pub way: Way,
     pub request_metadata: AllowList,
+    /// Where limits are kept that all replicas share.
+    pub redis: Option<store::Server>,
 }
 
 /// Who may call.
@@ -247,6 +251,7 @@ impl Config {
             Some((org.id.clone(), id))
         });
         let organizations = organizations.collect();
+        let redis = redis::resolve(&self.limits, env)?;
         Ok(Resolved {
             config: self,
             tls,
@@ -262,6 +267,7 @@ impl Config {
                 response_metadata,
             },
             request_metadata,
+            redis,
         })
     }
 }
@@ -300,9 +306,13 @@ impl ConfigError {
 
     /// What serde says of the value at `path`. What it says of a key in it is said of that key.
     fn at(path: &str, message: &str) -> Self {
-        if path.ends_with(".credential") || path == "pages.key" {
+        if path.ends_with(".credential") || matches!(path, "pages.key" | "limits.redis.password") {
             // serde shows the value, and a secret that was written here by mistake must not reach a log.
-            let what = if path == "pages.key" { "key" } else { "token" };
+            let what = match path {
+                "pages.key" => "key",
+                "limits.redis.password" => "password",
+                _ => "token",
+            };
             let problem = format_args!(
                 "must be {{ file = \"PATH\" }} or {{ env = \"NAME\" }}, never the {what} itself"
             );

@@ -4,8 +4,11 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,16 @@ pub enum Access {
     Guarded,
     /// Its owner and its group; nobody but its owner may write it.
     Closed,
+}
+
+/// Where a secret is. The config itself never holds one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Credential {
+    /// A file that holds it and nothing else but white space around it, closed to others.
+    File(PathBuf),
+    /// An environment variable. It cannot change while the process runs.
+    Env(String),
 }
 
 /// Why a file cannot be served with. Its content is never shown.

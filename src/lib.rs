@@ -41,5 +41,6 @@ pub mod rule;
 pub mod sandbox;
 pub mod server;
 pub mod stack;
+pub mod store;
 pub mod telemetry;
 pub mod upstream;

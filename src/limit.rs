@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Reason},
     rule::{Applied, Holder, Mode, Quota, Rate},
     stack::{Next, Stage},
+    store,
 };
 
 mod demand;
@@ -20,6 +21,7 @@ mod in_flight;
 mod local;
 mod pace;
 mod refusals;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -29,6 +31,7 @@ pub use engine::Engine;
 pub use in_flight::InFlight;
 pub use local::Local;
 pub use refusals::{Refusals, Spent};
+pub use shared::{By, Decision, Shared};
 
 /// 50 calls a second is far above what people and pipelines of one org send, and far below what hurts upstream.
 const DEFAULT_RATE: u32 = 50;
@@ -54,6 +57,10 @@ pub struct Config {
     pub refusals: Rate,
     /// Calls in flight over all orgs; one more is refused with `UNAVAILABLE`, at least 1.
     pub in_flight: usize,
+    /// Where rates are kept that all replicas share. Without it, each replica counts by itself.
+    pub redis: Option<store::Config>,
+    /// With `redis`, required: how many replicas there are, 1 to 1000.
+    pub replicas: Option<NonZeroU32>,
 }
 
 /// The stage: takes of the rates what the policy says that a call costs.
@@ -72,6 +79,8 @@ impl Default for Config {
             requests: rate(DEFAULT_RATE, DEFAULT_BURST),
             refusals: rate(DEFAULT_REFUSALS, DEFAULT_REFUSALS_BURST),
             in_flight: DEFAULT_IN_FLIGHT,
+            redis: None,
+            replicas: None,
         }
     }
 }

@@ -33,7 +33,7 @@ mod span;
 pub(crate) mod tests;
 
 pub use log::{CallLine, chain, log_call};
-pub use metrics::{InFlight, JwksResult, Metrics};
+pub use metrics::{InFlight, JwksResult, LimitedBy, Metrics};
 pub use propagation::{inject, trace_id};
 pub use span::{Inbound, System, client_span, finish_client, finish_server, name_span, server_span};
 

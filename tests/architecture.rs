@@ -16,7 +16,7 @@ const LEVELS: &[(u8, &[&str])] = &[
     (0, &["proto"]),
     (1, &["rpc", "error", "file", "rule"]),
     (2, &["call", "stack", "telemetry"]),
-    (3, &["connect", "follow"]),
+    (3, &["connect", "follow", "store"]),
     (4, STAGES),
     (5, &["front", "upstream"]),
     (6, &["gateway"]),

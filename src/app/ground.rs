@@ -10,6 +10,7 @@ use crate::{
     call::OrgId,
     config::{Resolved, Way},
     server::{Server, Tls},
+    store::Store,
     telemetry::Metrics,
     upstream::{self, Client, ClientError, Learn, Organizations, Upstream},
 };
@@ -26,6 +27,8 @@ pub(super) struct Ground {
     pub(super) orgs: Orgs,
     /// From now on SIGHUP does not end the process.
     pub(super) files: Files,
+    /// What the replicas share.
+    pub(super) store: Option<Store>,
 }
 
 /// The orgs in the order of the config.
@@ -40,7 +43,8 @@ impl Ground {
         let learn = learn(&config.upstream, resolved.way.clone(), metrics.clone())?;
         let orgs = Orgs(config.orgs.iter().map(|org| org.id.clone()).collect());
         let files = Files::new(metrics.clone())?;
-        Ok(Self { resolved, server, metrics, learn, orgs, files })
+        let store = resolved.redis.clone().map(|server| Store::open(server, metrics.clone()));
+        Ok(Self { resolved, server, metrics, learn, orgs, files, store })
     }
 
     /// Asks upstream for every org at once, for three seconds at most. No answer is no obstacle, nor is a credential

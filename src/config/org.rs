@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{ConfigError, Env, bounds};
 use crate::{
     call::{NotAToken, OrgId, Token},
-    file::{self, Access},
+    file::{self, Access, Credential},
     identity::api_key::is_marked,
     rule::Rate,
     upstream::{Credentials, Mode, same},
@@ -38,17 +38,6 @@ pub struct Org {
     /// A rate of its own in place of `limits.requests`.
     #[serde(default)]
     pub requests: Option<Rate>,
-}
-
-/// Where a secret is. The config itself never holds one.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum Credential {
-    /// A file that holds the token and nothing else but white space around it, closed to others. It is read again when
-    /// it changes.
-    File(PathBuf),
-    /// An environment variable. It cannot change while the process runs.
-    Env(String),
 }
 
 /// A file with an org's credential, read again while the gateway runs.

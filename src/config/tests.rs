@@ -76,6 +76,9 @@ fn the_example_resolves_with_and_without_what_is_optional() {
     fs::write(&jwks, "{\"keys\": []}").unwrap();
     fs::set_permissions(&jwks, Permissions::from_mode(0o644)).unwrap();
     let (key, file) = (certificate(directory.path()), key_file(directory.path(), KEYS_EXAMPLE));
+    let redis_password = directory.path().join("redis-password");
+    fs::write(&redis_password, "acme-token-1-of-redis\n").unwrap();
+    fs::set_permissions(&redis_password, Permissions::from_mode(0o600)).unwrap();
     for (text, count) in [(EXAMPLE.to_owned(), 2), (full_example(), 4)] {
         let text = text.replace("/run/secrets/acme-token", &token.display().to_string());
         let text = text.replace("/run/secrets/page-key", &page_key.display().to_string());
@@ -83,6 +86,10 @@ fn the_example_resolves_with_and_without_what_is_optional() {
         let text = text.replace("/etc/prebuild-gateway/keys.toml", &file.display().to_string());
         let text = text.replace("/etc/prebuild-gateway/idp-ca.pem", &ca.display().to_string());
         let text = text.replace("/etc/prebuild-gateway/ci-jwks.json", &jwks.display().to_string());
+        let text = text.replace("/run/secrets/redis-password", &redis_password.display().to_string());
+        let text = text.replace("/etc/prebuild-gateway/redis-ca.pem", &ca.display().to_string());
+        // As it stands it is no cluster, and has but one server.
+        let text = text.replace("nodes = [\"rediss://redis-2.example.com:6379\"]", "nodes = []");
         let resolved = resolve(&text).unwrap();
         assert_eq!(resolved.callers.keys.len(), count);
         assert_eq!(resolved.rates.len(), 2);
@@ -147,7 +154,7 @@ fn the_example_and_the_schema_have_the_same_keys() {
     let mut shown = BTreeSet::new();
     names(&example, "", &mut shown);
     // The one of the two places that is not shown there.
-    shown.insert("pages.key.env".to_owned());
+    shown.extend(["pages.key.env", "limits.redis.password.env"].map(str::to_owned));
     assert_eq!(shown, declared);
     assert!(declared.contains("orgs[].credential.env") && declared.contains("limits.requests.burst"));
 }

@@ -18,10 +18,10 @@ mod series;
 #[cfg(test)]
 mod tests;
 
-pub use labels::{AuditStage, JwksResult, UpstreamFault, shown_name};
+pub use labels::{AuditStage, JwksResult, LimitedBy, UpstreamFault, shown_name};
 use labels::{
-    ByIssuer, ByKey, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByOrgAndRule,
-    ByResult, ByStage, OTHER, Request, method_name,
+    ByIssuer, ByKey, ByKind, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod,
+    ByOrgAndRule, ByResult, ByStage, OTHER, Request, method_name,
 };
 use series::Series;
 
@@ -203,6 +203,30 @@ impl Metrics {
         for gauges in [&self.0.budget_running, &self.0.budget_open, &self.0.budget_doubts] {
             gauges.remove(&label);
         }
+    }
+
+    /// A call's rates were decided on where several replicas share them.
+    pub fn limited(&self, by: LimitedBy) {
+        let result = match by {
+            LimitedBy::Store => "shared",
+            LimitedBy::Replica => "local",
+        };
+        self.0.limit_store_decisions.get_or_create(&ByResult { result }).inc();
+    }
+
+    /// The store of limits answered, or was not waited for any more.
+    pub fn limit_store_answered(&self, latency: Duration) {
+        self.0.limit_store_duration.observe(latency.as_secs_f64());
+    }
+
+    /// It could not be used; `kind` is one of a fixed few.
+    pub fn limit_store_failed(&self, kind: &'static str) {
+        self.0.limit_store_failures.get_or_create(&ByKind { kind }).inc();
+    }
+
+    /// Whether there is a good connection to it.
+    pub fn limit_store_up(&self, up: bool) {
+        self.0.limit_store_up.set(i64::from(up));
     }
 
     /// A record was handed to the audit log.

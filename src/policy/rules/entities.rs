@@ -146,9 +146,11 @@ fn entities(types: &Types, about: About, question: &Question<'_>) -> Result<Vec<
     Ok(entities)
 }
 
-/// What rules see of an object. Its organization upstream is not theirs to judge, and its log URL may be a secret.
+/// What rules see of an object. Its organization upstream is not theirs to judge, its log URL may be a secret, and
+/// whether it has ended, and in which version, is for budgets.
 fn shown(types: &Types, about: About, object: &Object) -> HashMap<String, RestrictedExpression> {
-    let Object { id: _, organization: _, project, class, sizes, log_url: _ } = object;
+    let Object { id: _, organization: _, project, class, sizes, log_url: _, has_ended: _, version: _ } =
+        object;
     let entity = |kind: &EntityTypeName, id: &str| {
         (!id.is_empty()).then(|| RestrictedExpression::new_entity_uid(uid(kind, id)))
     };

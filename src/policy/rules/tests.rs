@@ -165,7 +165,11 @@ fn everything() -> Facts {
             class: CLASS.to_owned(),
             sizes,
             log_url: "https://logs.example".to_owned(),
+            has_ended: true,
+            version: 7,
         }),
+        // It says which of the others the caller has not given.
+        written: BTreeSet::new(),
     }
 }
 

@@ -56,6 +56,15 @@ pub enum JwksResult {
     Failed,
 }
 
+/// Who decided on a call's rates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LimitedBy {
+    /// What the replicas share.
+    Store,
+    /// The replica alone, as the store did not answer.
+    Replica,
+}
+
 /// The first values that come, up to a number; later ones are told apart no more.
 #[derive(Debug)]
 pub(super) struct Capped<T> {
@@ -128,6 +137,11 @@ pub(super) struct ByOrg {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ByResult {
     pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByKind {
+    pub(super) kind: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -9,8 +9,8 @@ use prometheus_client::{
 };
 
 use super::labels::{
-    ByIssuer, ByKey, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod, ByOrgAndRule,
-    ByResult, ByStage, Capped, Request, Version,
+    ByIssuer, ByKey, ByKind, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod,
+    ByOrgAndRule, ByResult, ByStage, Capped, Request, Version,
 };
 
 const PREFIX: &str = "prebuild_gateway";
@@ -23,6 +23,9 @@ const CALL_BUCKETS: [f64; 15] =
 /// Seconds. A healthy disk takes 0.1 to 1.5 ms, its slowest hundredth some 20 ms; a second is a disk in trouble.
 const FSYNC_BUCKETS: [f64; 12] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+
+/// Seconds. A script on the next machine takes 0.1 to 1 ms; nobody waits for more than 50 ms.
+const STORE_BUCKETS: [f64; 8] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05];
 
 /// Names in upstream's answers that get a series of their own; enough to see a new version of its schema.
 const MAX_NAMES: usize = 100;
@@ -69,6 +72,10 @@ pub(super) struct Series {
     pub(super) budget_doubts: Family<ByOrg, Gauge>,
     pub(super) census_duration: Histogram,
     pub(super) census_failures: Family<ByOrg, Counter>,
+    pub(super) limit_store_decisions: Family<ByResult, Counter>,
+    pub(super) limit_store_failures: Family<ByKind, Counter>,
+    pub(super) limit_store_duration: Histogram,
+    pub(super) limit_store_up: Gauge,
     pub(super) audit_records: Family<ByStage, Counter>,
     pub(super) audit_write_errors: Counter,
     pub(super) audit_fsync: Histogram,
@@ -84,6 +91,7 @@ impl Series {
         series.register_upstream();
         series.register_tenancy();
         series.register_budgets();
+        series.register_limits();
         series.register_process();
         series
     }
@@ -124,6 +132,10 @@ impl Series {
             budget_doubts: Family::default(),
             census_duration: Histogram::new(CALL_BUCKETS),
             census_failures: Family::default(),
+            limit_store_decisions: Family::default(),
+            limit_store_failures: Family::default(),
+            limit_store_duration: Histogram::new(STORE_BUCKETS),
+            limit_store_up: Gauge::default(),
             audit_records: Family::default(),
             audit_write_errors: Counter::default(),
             audit_fsync: Histogram::new(FSYNC_BUCKETS),
@@ -261,6 +273,31 @@ impl Series {
             "census_failures",
             "Counts of what an org has outstanding that came to nothing",
             self.census_failures.clone(),
+        );
+    }
+
+    fn register_limits(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "limit_store_decisions",
+            "Calls whose rates were decided on, by the store (shared) or, as it did not answer, by the replica alone (local)",
+            self.limit_store_decisions.clone(),
+        );
+        registry.register(
+            "limit_store_failures",
+            "Connections and calls of the store of limits that failed, by what was wrong",
+            self.limit_store_failures.clone(),
+        );
+        registry.register_with_unit(
+            "limit_store_duration",
+            "Time until the store of limits answered, or was not waited for any more",
+            Unit::Seconds,
+            self.limit_store_duration.clone(),
+        );
+        registry.register(
+            "limit_store_up",
+            "Whether there is a good connection to the store of limits; 0 also where none is configured",
+            self.limit_store_up.clone(),
         );
     }
 

@@ -1,0 +1,104 @@
+//! The one script: what goes in, and what comes out. Times are whole microseconds, as Redis' clock has them.
+
+use std::{fmt::Write as _, sync::LazyLock, time::Duration};
+
+use redis::{Script, Value};
+
+use crate::{
+    limit::{Bucket, Demand, Taken},
+    rule::Rate,
+};
+
+/// An org that nobody calls for this long, after its buckets are full, begins without a burst again.
+const MARGIN: Duration = Duration::from_secs(7 * 24 * 3600);
+
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rates.lua")));
+
+/// A bucket's measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Measures {
+    /// From one call of cost 1 to the next; rounded up, so that the rate is never exceeded.
+    pub(super) pace: u64,
+    /// Until an empty bucket is full.
+    pub(super) fill: u64,
+    /// What the call takes.
+    pub(super) take: u64,
+}
+
+/// What the store said: when, by its own clock, and of each demand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) at: Duration,
+    pub(super) taken: Vec<Taken>,
+}
+
+pub(super) fn script() -> &'static Script {
+    &SCRIPT
+}
+
+/// `away` is how long the caller had to do without the store.
+pub(super) fn arguments(demands: &[Demand], away: Duration) -> Vec<String> {
+    let measured: Vec<_> = demands.iter().map(|demand| (demand, Measures::of(demand))).collect();
+    let longest = measured.iter().map(|(_, measures)| measures.fill).max().unwrap_or_default();
+    let ttl = micros(MARGIN).saturating_add(longest) / 1000;
+    let mut arguments = vec![micros(away).to_string(), ttl.to_string()];
+    for (demand, Measures { fill, take, .. }) in measured {
+        let forced = if demand.in_force { "1" } else { "0" };
+        arguments.extend([field(&demand.bucket), fill.to_string(), take.to_string(), forced.to_owned()]);
+    }
+    arguments
+}
+
+/// None if it is no answer to these demands.
+pub(super) fn answer(demands: &[Demand], value: &Value) -> Option<Answer> {
+    let Value::Array(values) = value else { return None };
+    let numbers = values.iter().map(|value| match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        _ => None,
+    });
+    let numbers: Vec<u64> = numbers.collect::<Option<_>>()?;
+    let (at, each) = numbers.split_first()?;
+    if each.len() != demands.len() * 2 {
+        return None;
+    }
+    let taken = demands.iter().zip(each.chunks_exact(2)).map(|(demand, said)| match *said {
+        [1, level] => Some(Measures::of(demand).passed(level)),
+        [0, level] => Some(Measures::of(demand).refused(level)),
+        _ => None,
+    });
+    Some(Answer { at: Duration::from_micros(*at), taken: taken.collect::<Option<_>>()? })
+}
+
+/// The name of a bucket in its org's hash. No rule has a colon in its name, and what a subject has in its is last.
+fn field(bucket: &Bucket) -> String {
+    let mut field = format!("{}:{}", if bucket.candidate { 'c' } else { 'l' }, bucket.rule);
+    if let Some(subject) = &bucket.subject {
+        // Writing to a string does not fail.
+        let _ = write!(field, ":{subject}");
+    }
+    field
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Measures {
+    fn of(demand: &Demand) -> Self {
+        let Rate { calls, per, burst } = demand.rate;
+        let pace = micros(per).div_ceil(u64::from(calls.get())).max(1);
+        let times = |count: u32| pace.saturating_mul(u64::from(count));
+        Self { pace, fill: times(burst.get()), take: times(demand.cost.get()) }
+    }
+
+    /// The bucket is full after `level`.
+    fn passed(self, level: u64) -> Taken {
+        let left = self.fill.saturating_sub(level) / self.pace;
+        Taken::Passed { left: u32::try_from(left).unwrap_or(u32::MAX), full_in: Duration::from_micros(level) }
+    }
+
+    fn refused(self, level: u64) -> Taken {
+        let wait = level.saturating_add(self.take).saturating_sub(self.fill);
+        Taken::Refused { wait: Duration::from_micros(wait), full_in: Duration::from_micros(level) }
+    }
+}

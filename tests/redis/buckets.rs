@@ -1,0 +1,186 @@
+//! What a server that works makes of demands.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use prebuild_gateway::{
+    limit::{Bucket, By, Decision, Demand, Shared, Taken},
+    rpc::Class,
+    rule::Rate,
+    store::Store,
+    telemetry::Metrics,
+};
+
+use super::{
+    load::{count, demand, demand as demand_of, passed},
+    server::Server,
+};
+use crate::ALONE;
+
+/// Fills a thousand times a second: what begins empty is full soon.
+fn quick() -> Rate {
+    Rate::per_second(count(1000), count(10))
+}
+
+/// Fills by nothing while a test looks.
+fn slow(burst: u32) -> Rate {
+    Rate { calls: NonZeroU32::MIN, per: Duration::from_secs(3600), burst: count(burst) }
+}
+
+async fn replica(server: &Server) -> Shared {
+    let metrics = Metrics::new();
+    let store = Store::open(server.resolved(), metrics.clone());
+    while store.trouble().is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Shared::new(store, count(1), [], metrics)
+}
+
+/// By the store.
+async fn take(shared: &Shared, demands: &[Demand]) -> Decision {
+    let decision = shared.take(Class::Mutate, demands).await;
+    assert_ne!(decision.by, By::Local);
+    decision
+}
+
+/// An org that is known for longer than any of these buckets takes to fill.
+async fn make_old(server: &Server, shared: &Shared, org: &str) {
+    take(shared, &[demand(org, "rates.org.all", quick(), 1)]).await;
+    let key = format!("prebuild-gateway:{{{org}}}:rates");
+    server.tell(&["HSET", &key, "#birth", "0"]);
+}
+
+#[tokio::test]
+async fn a_new_org_begins_without_a_burst_and_fills() {
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let shared = replica(&server).await;
+    let first = take(&shared, &[demand("acme", "rates.org.all", slow(10), 1)]).await;
+    let [Taken::Refused { wait, full_in }] = first.taken[..] else { panic!("{first:?}") };
+    assert_eq!((wait, full_in), (Duration::from_secs(3600), Duration::from_secs(36_000)));
+    // Ten milliseconds for all of its burst.
+    take(&shared, &[demand("globex", "rates.org.all", quick(), 1)]).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let full = take(&shared, &[demand("globex", "rates.org.all", quick(), 1)]).await;
+    let expected = Taken::Passed { left: 9, full_in: Duration::from_millis(1) };
+    assert_eq!(full.taken, [expected]);
+}
+
+#[tokio::test]
+async fn in_force_is_all_or_nothing_and_others_are_beside() {
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let shared = replica(&server).await;
+    make_old(&server, &shared, "acme").await;
+    let beside = Demand { in_force: false, ..demand("acme", "rates.org.read", slow(5), 1) };
+    let demands = [demand("acme", "a", slow(2), 1), demand("acme", "b", slow(1), 1), beside];
+    let left = |decision: &Decision| {
+        decision
+            .taken
+            .iter()
+            .map(|taken| match taken {
+                Taken::Passed { left, .. } => i64::from(*left),
+                Taken::Refused { .. } => -1,
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(left(&take(&shared, &demands).await), [1, 0, 4]);
+    // `b` has none: `a` keeps its own, what is beside does not care.
+    assert_eq!(left(&take(&shared, &demands).await), [1, -1, 3]);
+    assert_eq!(left(&take(&shared, &demands[..1]).await), [0]);
+    // One that is used up beside refuses nobody.
+    for _ in 0..3 {
+        take(&shared, &demands[2..]).await;
+    }
+    let other = [demand("acme", "c", slow(9), 1), demands[2].clone()];
+    assert_eq!(left(&take(&shared, &other).await), [8, -1]);
+}
+
+#[tokio::test]
+async fn costs_subjects_orgs_and_candidates_are_kept_apart() {
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let shared = replica(&server).await;
+    make_old(&server, &shared, "acme").await;
+    make_old(&server, &shared, "globex").await;
+    let demand = |org, subject: Option<&str>, candidate| {
+        let bucket =
+            Bucket { subject: subject.map(Into::into), candidate, ..demand(org, "r", slow(5), 5).bucket };
+        Demand { bucket, ..demand_of(org, "r", slow(5), 5) }
+    };
+    for each in [
+        demand("acme", None, false),
+        demand("acme", None, true),
+        demand("acme", Some("ada"), false),
+        demand("acme", Some("ada:{x}"), false),
+        demand("globex", None, false),
+    ] {
+        assert!(passed(&take(&shared, std::slice::from_ref(&each)).await), "{each:?}");
+        assert!(!passed(&take(&shared, &[each]).await));
+    }
+    // More than the whole burst never passes.
+    let huge = demand_of("acme", "huge", slow(5), 6);
+    assert!(!passed(&take(&shared, &[huge]).await));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_changes_nothing() {
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let shared = replica(&server).await;
+    make_old(&server, &shared, "acme").await;
+    let demands = [demand("acme", "r", slow(3), 1)];
+    for _ in 0..3 {
+        assert!(passed(&take(&shared, &demands).await));
+    }
+    let key = "prebuild-gateway:{acme}:rates";
+    // The server's clock is an hour back, and then where it was: as seen from what it saw last.
+    for ahead in [3_600_000_000_i64, -3_600_000_000] {
+        let before = full_in(&take(&shared, &demands).await);
+        let seen: i64 = server.ask(&["HGET", key, "#seen"]).unwrap();
+        if ahead > 0 {
+            server.tell(&["HSET", key, "#seen", &(seen + ahead).to_string()]);
+            server.tell(&["HINCRBY", key, "#behind", &ahead.to_string()]);
+        }
+        let after = full_in(&take(&shared, &demands).await);
+        assert!(after <= before && before - after < Duration::from_secs(5), "{before:?} {after:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_server_that_knows_the_org_gives_no_burst() {
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let shared = replica(&server).await;
+    make_old(&server, &shared, "acme").await;
+    let demands = [demand("acme", "r", slow(3), 1)];
+    assert!(passed(&take(&shared, &demands).await));
+    // A replica that took over, or a restart with data of some seconds ago.
+    server.tell(&["HSET", "prebuild-gateway:{acme}:rates", "#server", "other"]);
+    assert!(!passed(&take(&shared, &demands).await));
+}
+
+#[tokio::test]
+async fn full_buckets_are_forgotten_and_orgs_too() {
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&["--hash-max-listpack-entries", "16"]);
+    let shared = replica(&server).await;
+    make_old(&server, &shared, "acme").await;
+    for subject in 0..600 {
+        let subject = format!("subject-{subject}");
+        let mut demand = demand("acme", "r", quick(), 1);
+        demand.bucket.subject = Some(subject.as_str().into());
+        take(&shared, &[demand]).await;
+    }
+    let key = "prebuild-gateway:{acme}:rates";
+    let fields: usize = server.ask(&["HLEN", key]).unwrap();
+    assert!(fields < 200, "{fields}");
+    let ttl: u64 = server.ask(&["TTL", key]).unwrap();
+    assert!((7 * 24 * 3600 - 60..=7 * 24 * 3600).contains(&ttl), "{ttl}");
+}
+
+fn full_in(decision: &Decision) -> Duration {
+    match decision.taken[..] {
+        [Taken::Passed { full_in, .. } | Taken::Refused { full_in, .. }] => full_in,
+        _ => panic!("{decision:?}"),
+    }
+}
