@@ -20,17 +20,17 @@ use crate::{
     admin::{self, Check, Readiness, Status},
     audit,
     budget::{self, Budgets},
-    config::{Callers, Resolved},
+    config::{Callers, Config, Resolved},
     front::{Front, HttpRequest, HttpResponse, Peers, Reflect},
     gateway::{Gateway, Stages, Wire},
     identity::{Identities, UpstreamTokens, jwt::Issuers},
-    limit::{Engine, Limits},
-    policy::{Bind, Validate},
+    limit::{self, Engine, Limits, Shared},
+    policy::{Bind, Policy, Validate},
     rpc,
     server::{self, Server, Tls},
     store::Store,
     telemetry::Metrics,
-    upstream::{ClientError, Introspection, Inventory, Learn, Tenancy},
+    upstream::{ClientError, Introspection, Inventory, Learn, Parting, Tenancy},
 };
 
 mod credentials;
@@ -39,9 +39,9 @@ mod ground;
 mod health;
 mod issuers;
 mod keys;
+mod policies;
 mod routes;
 
-use credentials::FollowedCredential;
 use files::Files;
 use ground::{Ground, Orgs};
 use health::Health;
@@ -85,6 +85,7 @@ struct State {
     tasks: TaskTracker,
     health: Health,
     files: Files,
+    policy: Policy,
     learn: Learn,
     orgs: Orgs,
     issuers: Issuers,
@@ -152,21 +153,20 @@ impl App {
 
     fn begin(ground: Ground, listeners: Listeners) -> Result<Self, StartError> {
         let Ground { resolved, server, metrics, learn, orgs, mut files, store } = ground;
-        let Resolved { config, tls, callers, rates, way, request_metadata, redis: _ } = resolved;
+        let Resolved { config, tls, callers, policy, policy_file, way, request_metadata, redis: _ } =
+            resolved;
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
         let cors = config.cors.layer(&way.response_metadata);
-        let tenancy = Tenancy::new(learn.organizations().clone(), way.parting.clone(), metrics.clone());
-        let census = Arc::new(Inventory::new(learn.clone(), tenancy));
-        let settings = budget::Settings::new(&config.budgets, config.upstream.mutation_timeout);
-        let budgets = Budgets::local(census, settings, metrics.clone());
+        let policy =
+            policies::begin(policy, policy_file, config.policy.reload_interval, &mut files, &metrics);
         let gateway = Gateway::new(Stages {
             tasks: tasks.clone(),
             log: log.clone(),
-            bind: Bind,
-            limits: Limits::new(Engine::local(MonotonicClock)).with_rates(rates),
-            budgets,
+            bind: Bind(policy.clone()),
+            limits: Limits::new(engine(&config.limits, store.as_ref(), &metrics)),
+            budgets: budgets(&config, &learn, &way.parting, &metrics),
             validate: Validate { stricter: config.validation.stricter },
             learn: learn.clone(),
             parting: way.parting,
@@ -200,18 +200,25 @@ impl App {
             let first = Ok(file.first().to_owned());
             files.follow(FollowedKeys { file, identities }, first, every);
         }
-        for file in way.credential_files {
-            let first = Ok(file.first.clone());
-            let followed = FollowedCredential { file, learn: learn.clone() };
-            files.follow(followed, first, config.upstream.reload_interval);
-        }
+        credentials::follow(way.credential_files, &learn, config.upstream.reload_interval, &mut files);
         if let Some(tls) = &tls {
             files.follow(tls.clone(), tls.first(), tls.reload_interval());
         }
         issuers::keep_fresh(tokens, &mut files, every, &stop, &metrics);
         let draining = AtomicBool::new(false);
-        let state =
-            Arc::new(State { log, metrics, tasks, health, files, learn, orgs, issuers, store, draining });
+        let state = Arc::new(State {
+            log,
+            metrics,
+            tasks,
+            health,
+            files,
+            policy,
+            learn,
+            orgs,
+            issuers,
+            store,
+            draining,
+        });
         let serving = serve(server, tls, listeners.gateway, routes, drain.clone());
         let operating = tokio::spawn(admin::serve(listeners.admin, state.clone(), stop.clone()));
         let (grace, (gateway, admin)) = (config.shutdown.grace, addresses);
@@ -252,6 +259,25 @@ impl App {
     }
 }
 
+/// Who counts rates: this process, or the store for all replicas.
+fn engine(config: &limit::Config, store: Option<&Store>, metrics: &Metrics) -> Engine {
+    match (store, &config.redis, config.replicas) {
+        (Some(store), Some(redis), Some(replicas)) => {
+            let reads_pass = redis.reads_pass.iter().map(|rule| rule.as_str().into());
+            Engine::shared(Shared::new(store.clone(), replicas, reads_pass, metrics.clone()))
+        }
+        _ => Engine::local(MonotonicClock),
+    }
+}
+
+/// Counts what is outstanding by the orgs' own credentials.
+fn budgets(config: &Config, learn: &Learn, parting: &Parting, metrics: &Metrics) -> Budgets {
+    let tenancy = Tenancy::new(learn.organizations().clone(), parting.clone(), metrics.clone());
+    let census = Arc::new(Inventory::new(learn.clone(), tenancy));
+    let settings = budget::Settings::new(&config.budgets, config.upstream.mutation_timeout);
+    Budgets::local(census, settings, metrics.clone())
+}
+
 /// Serves the main port, with a certificate or without.
 fn serve<S>(
     server: Server,
@@ -286,6 +312,7 @@ impl Status for State {
             Check::required("not_draining", !draining),
             Check::shown("upstream", self.health.upstream_is_reachable()),
         ];
+        checks.push(policies::check(&self.policy, &self.files));
         checks.extend(self.files.checks());
         checks.extend(self.orgs.checks(self.learn.organizations()));
         checks.extend(issuers::checks(&self.issuers));

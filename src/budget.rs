@@ -4,6 +4,10 @@
 //! A rate cannot say how much is outstanding: what was made an hour ago may still run. So each org that has a budget
 //! has books ([`books`], with what holds of them), kept by a [`Ledger`]: in memory, or shared by replicas. Where nothing
 //! has been counted yet since the start nothing is added. Orgs without budgets have no books, and pay nothing.
+//!
+//! What nobody can know is not promised: work that is made past the gateway counts from the next census on; so does what
+//! a process had sent that was killed, if its books were in its memory; and books in memory begin their windows of
+//! creations anew.
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 

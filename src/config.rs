@@ -4,7 +4,6 @@
 //! files and the environment.
 
 use std::{
-    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -13,11 +12,12 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 
+pub use crate::file::form::Misfit as ConfigError;
 use crate::{
     audit, budget,
     call::OrgId,
     connect::metadata::AllowList,
-    file::{self, Access},
+    file::{self, Access, form},
     front,
     identity::{
         api_key::{self, Keys},
@@ -25,7 +25,6 @@ use crate::{
         introspect, jwt as identity_jwt,
     },
     limit, policy,
-    rule::Rate,
     server::{self, Tls},
     store, telemetry, upstream,
 };
@@ -37,6 +36,7 @@ mod jwt;
 pub mod keys;
 mod org;
 mod parting;
+mod policy_file;
 mod redis;
 #[cfg(test)]
 mod tests;
@@ -47,6 +47,7 @@ pub use jwt::{Fetched, Tokens};
 pub use keys::KeyFile;
 pub use org::{CredentialFile, Org};
 pub use parting::Pages;
+pub use policy_file::{POLICY_FILE, PolicyFile};
 
 /// Where `serve` listens unless told otherwise: loopback, as there is no certificate by default.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -89,6 +90,9 @@ pub struct Config {
     pub budgets: budget::Config,
     #[serde(default)]
     pub validation: policy::Config,
+    /// Where the policy is: what orgs and subjects may do, and how much of it.
+    #[serde(default)]
+    pub policy: policy::Source,
     pub audit: audit::Config,
     /// What parts the orgs from one another upstream.
     #[serde(default)]
@@ -129,7 +133,9 @@ pub struct Resolved {
     pub config: Config,
     pub tls: Option<Tls>,
     pub callers: Callers,
-    pub rates: Vec<(OrgId, Rate)>,
+    pub policy: policy::Edition,
+    /// Where the policy may be changed while the gateway runs.
+    pub policy_file: Option<PolicyFile>,
     pub way: Way,
     pub request_metadata: AllowList,
     /// Where limits are kept that all replicas share.
@@ -159,15 +165,6 @@ pub struct Way {
     pub parting: upstream::Parting,
     pub log_hosts: upstream::LogHosts,
     pub response_metadata: AllowList,
-}
-
-/// What is wrong, in one line that names the key.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {problem}")]
-pub struct ConfigError {
-    /// The path of the key, `upstream.base_url`; the file's name where there is no key.
-    pub key: String,
-    pub problem: String,
 }
 
 /// Looks up an environment variable.
@@ -243,9 +240,7 @@ impl Config {
         let response_metadata =
             AllowList::for_responses(self.upstream.response_metadata.iter().map(String::as_str))
                 .map_err(|error| ConfigError::new("upstream.response_metadata", error))?;
-        let rates =
-            self.orgs.iter().map(|org| (org.id.clone(), org.requests.unwrap_or(self.limits.requests)));
-        let rates = rates.collect();
+        let (policy, policy_file) = policy_file::resolve(&self)?;
         let organizations = self.orgs.iter().filter_map(|org| {
             let id = org.upstream_organization_id.clone()?;
             Some((org.id.clone(), id))
@@ -256,7 +251,8 @@ impl Config {
             config: self,
             tls,
             callers,
-            rates,
+            policy,
+            policy_file,
             way: Way {
                 base,
                 credentials,
@@ -274,73 +270,19 @@ impl Config {
 
 /// Reads a TOML text of the form of `T`.
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
-    let toml = toml::Deserializer::parse(text).map_err(|error| misplaced(text, &error))?;
-    serde_path_to_error::deserialize(toml).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." { "" } else { &path };
-        match ConfigError::at(path, error.inner().message()) {
-            top if top.key.is_empty() => misplaced(text, error.inner()),
-            error => error,
-        }
-    })
+    form::read(text, secret)
 }
 
-/// An error that no key can be named for.
-fn misplaced(text: &str, error: &toml::de::Error) -> ConfigError {
-    let key = error.span().and_then(|span| text.get(span)).unwrap_or_default();
-    match error.message() {
-        // Other spans may cover a value, which may be a secret.
-        message @ "duplicate key" => {
-            ConfigError::new(line_of(text, error), format_args!("{message} `{key}`"))
+/// serde shows the value, and a secret that was written here by mistake must not reach a log.
+fn secret(path: &str) -> Option<&'static str> {
+    match path {
+        "pages.key" => Some("must be { file = \"PATH\" } or { env = \"NAME\" }, never the key itself"),
+        "limits.redis.password" => {
+            Some("must be { file = \"PATH\" } or { env = \"NAME\" }, never the password itself")
         }
-        message => ConfigError::new(line_of(text, error), message),
+        path if path.ends_with(".credential") => {
+            Some("must be { file = \"PATH\" } or { env = \"NAME\" }, never the token itself")
+        }
+        _ => None,
     }
-}
-
-impl ConfigError {
-    pub(crate) fn new(key: impl fmt::Display, problem: impl fmt::Display) -> Self {
-        // One line, whatever a library says.
-        let problem = problem.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { key: key.to_string(), problem }
-    }
-
-    /// What serde says of the value at `path`. What it says of a key in it is said of that key.
-    fn at(path: &str, message: &str) -> Self {
-        if path.ends_with(".credential") || matches!(path, "pages.key" | "limits.redis.password") {
-            // serde shows the value, and a secret that was written here by mistake must not reach a log.
-            let what = match path {
-                "pages.key" => "key",
-                "limits.redis.password" => "password",
-                _ => "token",
-            };
-            let problem = format_args!(
-                "must be {{ file = \"PATH\" }} or {{ env = \"NAME\" }}, never the {what} itself"
-            );
-            return Self::new(path, problem);
-        }
-        let below = |name: &str| match path {
-            "" => name.to_owned(),
-            path if path.ends_with(&format!(".{name}")) || path == name => path.to_owned(),
-            path => format!("{path}.{name}"),
-        };
-        if let Some((name, _)) = quoted(message, "missing field `") {
-            return Self::new(below(name), "is required");
-        }
-        if let Some((name, expected)) = quoted(message, "unknown field `") {
-            return Self::new(below(name), format_args!("is not a key{expected}"));
-        }
-        Self::new(path, message)
-    }
-}
-
-/// `line N`, where an error has no key.
-fn line_of(text: &str, error: &toml::de::Error) -> String {
-    let start = error.span().map_or(0, |span| span.start);
-    let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-    format!("line {line}")
-}
-
-/// The name after `before`, and what follows its closing quote.
-fn quoted<'m>(message: &'m str, before: &str) -> Option<(&'m str, &'m str)> {
-    message.strip_prefix(before)?.split_once('`')
 }

@@ -10,6 +10,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub mod form;
 #[cfg(test)]
 mod tests;
 

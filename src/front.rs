@@ -79,6 +79,8 @@ pub const DROPPED_FIELDS: &str = "x-dropped-fields";
 
 /// Request metadata: `1` asks what would become of the call, which is not made; `0` is as if it were not there.
 pub const DRY_RUN: &str = "x-policy-dry-run";
+/// Response metadata: a rule of the policy that the call breaks, and that is not in force yet.
+pub const POLICY_WARNING: &str = "x-policy-warning";
 
 /// `[requests]`
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

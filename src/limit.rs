@@ -1,16 +1,16 @@
 //! Request rates (GCRA) of orgs and subjects, so that no org can spend another's share, and caps on what an org has in
 //! flight.
 
-use std::{borrow::Cow, collections::HashMap, num::NonZeroU32, sync::Arc};
+use std::num::NonZeroU32;
 
 use governor::clock::{Clock, MonotonicClock};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    call::{Call, Identity, OrgId, Reply},
+    call::{Call, Identity, Reply},
     error::{Error, Reason},
-    rule::{Applied, Holder, Mode, Quota, Rate},
+    rule::{Holder, Quota, Rate},
     stack::{Next, Stage},
     store,
 };
@@ -33,10 +33,6 @@ pub use local::Local;
 pub use refusals::{Refusals, Spent};
 pub use shared::{By, Decision, Shared};
 
-/// 50 calls a second is far above what people and pipelines of one org send, and far below what hurts upstream.
-const DEFAULT_RATE: u32 = 50;
-/// Two seconds' worth at once: a pipeline that starts many jobs is not punished for its shape.
-const DEFAULT_BURST: u32 = 100;
 /// Calls in flight over all orgs; each may hold a request of 64 KiB and a reply of some 100 KiB.
 const DEFAULT_IN_FLIGHT: usize = 1024;
 
@@ -50,8 +46,6 @@ const DEFAULT_REFUSALS_BURST: u32 = 50;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The request rate of every org that has none of its own.
-    pub requests: Rate,
     /// Requests of one address (IPv4, or a /64 of IPv6) that are refused because nobody knows the caller, or because they
     /// cannot be read: beyond this they are refused shortly, and not recorded one by one. No others count.
     pub refusals: Rate,
@@ -67,8 +61,6 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Limits<C: Clock = MonotonicClock> {
     engine: Engine<C>,
-    /// Of the config: for calls that no policy has set a rate.
-    rates: Arc<HashMap<OrgId, Rate>>,
 }
 
 impl Default for Config {
@@ -76,7 +68,6 @@ impl Default for Config {
         let count = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
         let rate = |calls, burst| Rate::per_second(count(calls), count(burst));
         Self {
-            requests: rate(DEFAULT_RATE, DEFAULT_BURST),
             refusals: rate(DEFAULT_REFUSALS, DEFAULT_REFUSALS_BURST),
             in_flight: DEFAULT_IN_FLIGHT,
             redis: None,
@@ -90,14 +81,7 @@ where
     C: Clock<Instant: Send + Sync> + Clone + Send + Sync + 'static,
 {
     pub fn new(engine: Engine<C>) -> Self {
-        Self { engine, rates: Arc::default() }
-    }
-
-    /// With rates of orgs for calls that no policy has set any.
-    #[must_use]
-    pub fn with_rates(mut self, rates: impl IntoIterator<Item = (OrgId, Rate)>) -> Self {
-        self.rates = Arc::new(rates.into_iter().collect());
-        self
+        Self { engine }
     }
 
     /// Takes what the call costs, and keeps on the context what is left and what was over.
@@ -105,39 +89,22 @@ where
     /// # Errors
     /// A rate in force is used up.
     pub async fn take(&self, call: &Call) -> Result<(), Error> {
-        let quotas = self.quotas(call);
+        let quotas = &call.bound.quotas;
         if quotas.is_empty() {
             return Ok(());
         }
         let demands: Vec<_> = quotas.iter().map(|quota| demand(quota, &call.identity)).collect();
         // Nobody passes uncounted.
-        let taken = self.engine.take(&demands).await;
+        let taken = self.engine.take(call.method.class, &demands).await;
         let taken = taken.map_err(|error| Error::refuse(Reason::Internal).with_source(error))?;
-        verdict::keep(&call.context, &quotas, &taken);
-        verdict::refusal(&call.identity, &quotas, &taken).map_or(Ok(()), Err)
-    }
-
-    fn quotas<'c>(&self, call: &'c Call) -> Cow<'c, [Quota]> {
-        match self.rates.get(&call.identity.org) {
-            Some(rate) if call.bound.quotas.is_empty() => Cow::Owned(vec![Quota {
-                rate: Applied {
-                    rule: "limits.requests".into(),
-                    mode: Mode::Enforce,
-                    candidate: false,
-                    value: *rate,
-                    link: None,
-                },
-                holder: Holder::Org,
-                cost: NonZeroU32::MIN,
-            }]),
-            _ => Cow::Borrowed(&call.bound.quotas),
-        }
+        verdict::keep(&call.context, quotas, &taken);
+        verdict::refusal(&call.identity, quotas, &taken).map_or(Ok(()), Err)
     }
 }
 
 impl<C: Clock + Clone> Clone for Limits<C> {
     fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), rates: Arc::clone(&self.rates) }
+        Self { engine: self.engine.clone() }
     }
 }
 

@@ -19,17 +19,22 @@ pub mod applied;
 mod bind;
 pub mod bounds;
 mod defaults;
+pub mod document;
 mod dry_run;
+mod edition;
 pub mod judge;
 pub mod refusal;
 pub mod rules;
 #[cfg(test)]
 mod tests;
+mod texts;
 pub mod validate;
 
-pub use bind::Bind;
+pub use bind::{Bind, Policy};
 pub use defaults::WriteDefaults;
 pub use dry_run::{DryRun, Halt};
+pub use edition::{Edition, Ground};
+pub use texts::{Source, Texts};
 pub use validate::{Tier, Violation};
 
 /// `[validation]`

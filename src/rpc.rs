@@ -31,6 +31,8 @@ pub struct MethodSpec {
     pub class: Class,
     /// `option idempotency_level = NO_SIDE_EFFECTS`.
     pub no_side_effects: bool,
+    /// Starts machines, or makes them stay.
+    pub expensive: bool,
     /// Facts that must be there.
     pub requires: &'static [Required],
     /// The read that shows the object which an id-addressed call is about.
@@ -142,6 +144,7 @@ impl MethodSpec {
             path,
             class,
             no_side_effects: matches!(class, Class::Read),
+            expensive: false,
             requires: &[],
             lookup: None,
             adds: None,
@@ -166,6 +169,11 @@ impl MethodSpec {
 
     const fn adds(mut self, adds: Adds) -> Self {
         self.adds = Some(adds);
+        self
+    }
+
+    const fn expensive(mut self) -> Self {
+        self.expensive = true;
         self
     }
 
@@ -348,7 +356,8 @@ methods! {
     PREBUILD_METHODS:
     CREATE_PREBUILD = CreatePrebuild, Mutate, CreatePrebuildRequest -> CreatePrebuildResponse,
         .requires(&[Required::Project, Required::Spec]),
-        .adds(Adds::Prebuild);
+        .adds(Adds::Prebuild),
+        .expensive();
     LIST_PREBUILDS = ListPrebuilds, Read, ListPrebuildsRequest -> ListPrebuildsResponse;
     GET_PREBUILD = GetPrebuild, Read, GetPrebuildRequest -> GetPrebuildResponse,
         .requires(&[Required::Prebuild]),
@@ -365,7 +374,8 @@ methods! {
         .resolved_by(&GET_PREBUILD, request::get_prebuild);
     CREATE_WARM_POOL = CreateWarmPool, Mutate, CreateWarmPoolRequest -> CreateWarmPoolResponse,
         .requires(&[Required::Project, Required::Class]),
-        .adds(Adds::Instances);
+        .adds(Adds::Instances),
+        .expensive();
     GET_WARM_POOL = GetWarmPool, Read, GetWarmPoolRequest -> GetWarmPoolResponse,
         .requires(&[Required::Pool]),
         .resolved_by(&GET_WARM_POOL, request::get_warm_pool);
@@ -373,7 +383,8 @@ methods! {
     UPDATE_WARM_POOL = UpdateWarmPool, Mutate, UpdateWarmPoolRequest -> UpdateWarmPoolResponse,
         .requires(&[Required::Pool]),
         .resolved_by(&GET_WARM_POOL, request::get_warm_pool),
-        .adds(Adds::Instances);
+        .adds(Adds::Instances),
+        .expensive();
     DELETE_WARM_POOL = DeleteWarmPool, Mutate, DeleteWarmPoolRequest -> DeleteWarmPoolResponse,
         .requires(&[Required::Pool]),
         .resolved_by(&GET_WARM_POOL, request::get_warm_pool);

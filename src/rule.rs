@@ -271,6 +271,11 @@ impl Ruling {
         self
     }
 
+    /// As metrics have it: what is tried beside a live value is told apart from what is audited.
+    pub const fn shown_mode(&self) -> &'static str {
+        if self.candidate { "candidate" } else { self.mode.as_str() }
+    }
+
     pub fn is_broken(&self) -> bool {
         self.outcome != Outcome::Kept
     }

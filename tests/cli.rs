@@ -25,6 +25,7 @@ mod check;
 mod cli {
     mod listening;
     mod organizations;
+    mod policy;
     mod unread;
     mod upstream_tokens;
 }

@@ -1,5 +1,8 @@
 //! Orgs get other upstream credentials while the gateway runs: their files are followed.
 
+use std::time::Duration;
+
+use super::files::Files;
 use crate::{
     call::Token,
     config::{ConfigError, CredentialFile},
@@ -9,9 +12,17 @@ use crate::{
 
 /// An org's file, and what asks upstream whose a token is.
 #[derive(Debug)]
-pub(super) struct FollowedCredential {
-    pub(super) file: CredentialFile,
-    pub(super) learn: Learn,
+struct FollowedCredential {
+    file: CredentialFile,
+    learn: Learn,
+}
+
+/// Follows all of them.
+pub(super) fn follow(all: Vec<CredentialFile>, learn: &Learn, every: Duration, files: &mut Files) {
+    for file in all {
+        let first = Ok(file.first.clone());
+        files.follow(FollowedCredential { file, learn: learn.clone() }, first, every);
+    }
 }
 
 impl Follow for FollowedCredential {

@@ -39,6 +39,11 @@ impl Files {
         self.followed.push(Following::begin(followed, first, every, &self.asking, metrics));
     }
 
+    /// Why what the file of that key holds now is not in force.
+    pub(super) fn problem(&self, key: &str) -> Option<String> {
+        self.followed.iter().find(|following| following.key() == key)?.problem()
+    }
+
     /// Shown only: with the last good state the gateway is as fit for traffic as its other replicas.
     pub(super) fn checks(&self) -> impl Iterator<Item = Check> {
         self.followed.iter().map(|following| {

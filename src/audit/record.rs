@@ -12,6 +12,7 @@ use crate::{
     call::{Call, Context, Mismatch, Reply, RequestId},
     error::{Code, Error, Reason, Sent, code_name},
     rpc::{Facts, Filter, Object},
+    rule::{Ruling, Version},
     telemetry::{Decision, metrics::AuditStage},
 };
 
@@ -23,6 +24,8 @@ const MAX_FILTER_IDS: usize = 25;
 const MAX_OBJECTS: usize = 100;
 /// Stands for an id that is none.
 const NO_ID: &str = "invalid";
+/// Rulings of one record. What refuses comes before what is only looked at.
+const MAX_RULINGS: usize = 32;
 /// Unknown fields named in one record.
 const MAX_UNKNOWN: usize = 16;
 
@@ -54,6 +57,12 @@ pub struct Record {
     /// The caller only asked what would become of the call.
     #[serde(skip_serializing_if = "is_false")]
     pub dry_run: bool,
+    /// The version of the policy that judged the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Version>,
+    /// What became of its rules, as far as they were broken; at most 32.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rulings: Vec<Ruling>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,
     /// Reads that the gateway made on the call's behalf before it went on.
@@ -163,6 +172,9 @@ impl Record {
             (Ok(_), _) | (_, Forwarded::Maybe | Forwarded::Yes) => AuditStage::Outcome,
         };
         self.attempts = attempts(context);
+        // The record was opened before any policy had a word.
+        self.policy = context.policy().cloned();
+        self.rulings = rulings(context);
         self.end = Some(end);
     }
 
@@ -180,6 +192,8 @@ impl Record {
             protocol: context.protocol(),
             peer: context.peer().map(|peer| peer.to_string()),
             dry_run: context.is_dry_run(),
+            policy: context.policy().cloned(),
+            rulings: rulings(context),
             facts: None,
             attempts: attempts(context),
             unknown_fields: Vec::new(),
@@ -227,6 +241,13 @@ impl End {
             mismatch: context.mismatch(),
         }
     }
+}
+
+fn rulings(context: &Context) -> Vec<Ruling> {
+    let mut rulings = context.rulings();
+    rulings.sort_by_key(|ruling| !ruling.refuses());
+    rulings.truncate(MAX_RULINGS);
+    rulings
 }
 
 fn pages(context: &Context) -> Option<usize> {

@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod disk;
+mod policy;
 mod stages;
 
 /// A log in a directory of its own.

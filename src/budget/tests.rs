@@ -89,7 +89,7 @@ impl Fixture {
     }
 
     async fn count(&self) {
-        self.budgets.0.as_ref().unwrap().reconciler.count(&"acme".into()).await;
+        assert!(self.budgets.0.as_ref().unwrap().reconciler.count(&"acme".into()).await);
     }
 
     async fn through<F>(&self, call: Call, upstream: fn(Call) -> F) -> Result<Reply, Error>

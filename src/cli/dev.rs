@@ -120,7 +120,6 @@ fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) 
         upstream_organization_id: None,
         projects: Vec::new(),
         environment_classes: Vec::new(),
-        requests: None,
     });
     Config {
         listen: args.listen,
@@ -137,6 +136,7 @@ fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) 
         deadline: front::deadline::Config::default(),
         limits: limit::Config::default(),
         validation: policy::Config::default(),
+        policy: policy::Source::default(),
         audit: audit::Config { directory },
         tenancy: upstream::Mode::default(),
         pages: None,

@@ -66,6 +66,11 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             "budgets.reconcile_interval",
             "must be from 1s to 10min",
         ),
+        (
+            (MIN_RELOAD..=MAX_RELOAD).contains(&config.policy.reload_interval),
+            "policy.reload_interval",
+            "must be from 10ms to 1min",
+        ),
         (limits.in_flight > 0, "limits.in_flight", "must be at least 1"),
         ((1..=MAX_REQUEST).contains(&requests.max_bytes), "requests.max_bytes", "must be from 1 to 4194304"),
         (call(requests.read_timeout), "requests.read_timeout", "must be above 0 and at most 24h"),
@@ -89,7 +94,6 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         let key = format_args!("requests.path_prefixes[{index}]");
         return Err(ConfigError::new(key, "must be a path like `/api`: no slash at its end, no query"));
     }
-    check_rate("limits.requests", limits.requests)?;
     check_rate("limits.refusals", limits.refusals)
 }
 
@@ -102,7 +106,7 @@ fn is_path_prefix(prefix: &str) -> bool {
 }
 
 /// A rate that the buckets can keep.
-pub(super) fn check_rate(key: &str, rate: Rate) -> Result<(), ConfigError> {
+fn check_rate(key: &str, rate: Rate) -> Result<(), ConfigError> {
     let fields = [("per_second", rate.calls), ("burst", rate.burst)];
     match fields.into_iter().find(|(_, value)| value.get() > MAX_RATE) {
         Some((name, _)) => {

@@ -10,7 +10,6 @@ use crate::{
     call::{NotAToken, OrgId, Token},
     file::{self, Access, Credential},
     identity::api_key::is_marked,
-    rule::Rate,
     upstream::{Credentials, Mode, same},
 };
 
@@ -35,9 +34,6 @@ pub struct Org {
     /// Of `tenancy = "strict"`: the ids of the environment classes that creations of this org may name.
     #[serde(default)]
     pub environment_classes: Vec<String>,
-    /// A rate of its own in place of `limits.requests`.
-    #[serde(default)]
-    pub requests: Option<Rate>,
 }
 
 /// A file with an org's credential, read again while the gateway runs.
@@ -117,7 +113,7 @@ fn check(index: usize, org: &Org, earlier: &[Org], mode: Mode) -> Result<(), Con
         let problem = format_args!("is the one of `{id}`, {SHARED}");
         return Err(ConfigError::new(key("upstream_organization_id"), problem));
     }
-    org.requests.map_or(Ok(()), |rate| bounds::check_rate(&key("requests"), rate))
+    Ok(())
 }
 
 /// Whether the config says that both are one organization upstream.

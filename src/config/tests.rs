@@ -75,6 +75,9 @@ fn the_example_resolves_with_and_without_what_is_optional() {
     let (ca, jwks) = (directory.path().join("server.crt"), directory.path().join("jwks.json"));
     fs::write(&jwks, "{\"keys\": []}").unwrap();
     fs::set_permissions(&jwks, Permissions::from_mode(0o644)).unwrap();
+    let policy = directory.path().join("policy.toml");
+    fs::write(&policy, "").unwrap();
+    fs::set_permissions(&policy, Permissions::from_mode(0o644)).unwrap();
     let (key, file) = (certificate(directory.path()), key_file(directory.path(), KEYS_EXAMPLE));
     let redis_password = directory.path().join("redis-password");
     fs::write(&redis_password, "acme-token-1-of-redis\n").unwrap();
@@ -84,6 +87,7 @@ fn the_example_resolves_with_and_without_what_is_optional() {
         let text = text.replace("/run/secrets/page-key", &page_key.display().to_string());
         let text = text.replace("/etc/prebuild-gateway/tls", &directory.path().display().to_string());
         let text = text.replace("/etc/prebuild-gateway/keys.toml", &file.display().to_string());
+        let text = text.replace("/etc/prebuild-gateway/policy.toml", &policy.display().to_string());
         let text = text.replace("/etc/prebuild-gateway/idp-ca.pem", &ca.display().to_string());
         let text = text.replace("/etc/prebuild-gateway/ci-jwks.json", &jwks.display().to_string());
         let text = text.replace("/run/secrets/redis-password", &redis_password.display().to_string());
@@ -92,7 +96,6 @@ fn the_example_resolves_with_and_without_what_is_optional() {
         let text = text.replace("nodes = [\"rediss://redis-2.example.com:6379\"]", "nodes = []");
         let resolved = resolve(&text).unwrap();
         assert_eq!(resolved.callers.keys.len(), count);
-        assert_eq!(resolved.rates.len(), 2);
         assert_eq!(resolved.callers.certificates.all().len(), count - 2);
         let shown = format!("{resolved:?}");
         assert!(!shown.contains("acme-token-1"), "a token shows");
@@ -140,6 +143,7 @@ fn the_example_has_the_defaults() {
     same("deadline", &example.deadline, &front::deadline::Config::default());
     same("limits", &example.limits, &limit::Config::default());
     same("tenancy", &example.tenancy, &upstream::Mode::default());
+    same("policy", &example.policy, &policy::Source::default());
     same("validation", &example.validation, &policy::Config::default());
     same("upstream", &example.upstream, &upstream::Config::at(&example.upstream.base_url));
     same("upstream", &least.upstream, &upstream::Config::at("https://app.gitpod.io/api"));
@@ -153,10 +157,17 @@ fn the_example_and_the_schema_have_the_same_keys() {
     let example: Value = toml::from_str(&full_example()).unwrap();
     let mut shown = BTreeSet::new();
     names(&example, "", &mut shown);
-    // The one of the two places that is not shown there.
-    shown.extend(["pages.key.env", "limits.redis.password.env"].map(str::to_owned));
+    // The one of the two places that is not shown there, and other lengths of time than a second.
+    for key in [
+        "pages.key.env",
+        "limits.redis.password.env",
+        "limits.refusals.per_minute",
+        "limits.refusals.per_hour",
+    ] {
+        shown.insert(key.to_owned());
+    }
     assert_eq!(shown, declared);
-    assert!(declared.contains("orgs[].credential.env") && declared.contains("limits.requests.burst"));
+    assert!(declared.contains("orgs[].credential.env") && declared.contains("limits.refusals.burst"));
 }
 
 /// The paths of all properties: of objects, of the items of arrays, and of every alternative.
@@ -246,13 +257,13 @@ fn bad_configs() -> Vec<PathBuf> {
 #[test]
 fn what_the_bad_ones_are_made_from_is_good() {
     let resolved = resolve(GOOD).unwrap();
-    assert_eq!(resolved.rates[0].1, resolved.config.limits.requests);
+    assert!(resolved.policy_file.is_none());
     for good in [
         "listen = \"0.0.0.0:0\"\nadmin = \"0.0.0.0:0\"\nserver.plaintext = true",
         "listen = \"[::1]:8080\"",
         "listen = \"[::ffff:127.0.0.1]:8080\"",
         "deadline = { default = \"24h\", max = \"24h\" }",
-        "limits = { requests = { per_second = 1000000, burst = 1000000 }, in_flight = 1 }",
+        "limits = { refusals = { per_second = 1000000, burst = 1000000 }, in_flight = 1 }",
         "requests = { max_bytes = 4194304, unknown_fields = \"drop\" }",
         "cors.origins = [\"https://console.example.com\", \"http://localhost:3000\"]",
         "cors.origins = [\"*\"]",
@@ -336,10 +347,32 @@ fn certificates_may_be_the_only_way_to_be_known() {
 }
 
 #[test]
-fn an_org_may_have_a_rate_of_its_own() {
-    let own = "requests = { per_second = 7, burst = 9 }, credential";
-    let resolved = resolve(&GOOD.replace("credential", own)).unwrap();
-    assert_eq!((resolved.rates[0].1.calls.get(), resolved.rates[0].1.burst.get()), (7, 9));
+fn a_policy_is_read_from_a_file_of_its_own_that_others_cannot_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("policy.toml");
+    let text = format!("policy.file = {file:?}\n{GOOD}");
+    let said = || resolve(&text).map(|_| ()).unwrap_err().to_string();
+    let path = file.display();
+    assert_eq!(said(), format!("policy.file: `{path}` cannot be read: entity not found"));
+    fs::write(&file, "rates.org.all = { per_second = 7, burst = 9 }\nrules.files = [\"more.cedar\"]")
+        .unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let missing = "rules.files[0]: `more.cedar` cannot be read: entity not found";
+    assert_eq!(said(), format!("policy.file: `{path}`: {missing}"));
+    let rules = directory.path().join("more.cedar");
+    fs::write(&rules, "").unwrap();
+    fs::set_permissions(&rules, Permissions::from_mode(0o644)).unwrap();
+    let resolved = resolve(&text).unwrap();
+    let rate = resolved.policy.rate(&"acme".into());
+    assert_eq!((rate.calls.get(), rate.burst.get()), (7, 9));
+    assert_eq!(resolved.policy.version(), &resolved.policy_file.unwrap().first().version());
+    fs::set_permissions(&rules, Permissions::from_mode(0o666)).unwrap();
+    assert!(said().contains("rules.files[0]: `more.cedar` must be written by its owner alone"));
+    fs::set_permissions(&file, Permissions::from_mode(0o664)).unwrap();
+    assert!(said().starts_with(&format!("policy.file: `{path}` must be written by its owner alone")));
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    fs::write(&file, "limits.max_timeouts = \"1h\"").unwrap();
+    assert!(said().starts_with(&format!("policy.file: `{path}`: limits.max_timeouts: is not a key")));
 }
 
 #[test]

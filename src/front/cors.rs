@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{DROPPED_FIELDS, REQUEST_ID, quota};
+use super::{DROPPED_FIELDS, POLICY_WARNING, REQUEST_ID, quota};
 use crate::connect::metadata::AllowList;
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ impl Config {
             origins if origins.contains(&Origin::Any) => AllowOrigin::any(),
             _ => AllowOrigin::list(ones),
         };
-        let gateways = [REQUEST_ID, DROPPED_FIELDS, quota::POLICY, quota::LEFT];
+        let gateways = [REQUEST_ID, DROPPED_FIELDS, POLICY_WARNING, quota::POLICY, quota::LEFT];
         let own = PROTOCOL.into_iter().chain(gateways).map(HeaderName::from_static);
         let layer = CorsLayer::new()
             .allow_origin(origins)

@@ -3,12 +3,12 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::HttpResponse;
 use crate::{
     call::Context,
-    error::{Code, Error, Origin, Retry},
+    error::{Code, Origin},
     rule::{Rate, Remaining},
 };
 
@@ -44,12 +44,12 @@ pub(super) fn tell(context: &Context, response: &mut HttpResponse) {
     }
 }
 
-/// Tells who was refused for too much how long to wait.
-pub(super) fn mark(error: &Error, metadata: &mut HeaderMap) {
-    if let (Code::ResourceExhausted, Origin::Gateway, Retry::After(wait)) =
-        (error.code, error.origin, error.retry)
+/// Says `retry-after` once more to who was refused for too much.
+pub(super) fn mark(code: Code, origin: Origin, metadata: &mut HeaderMap) {
+    if let (Code::ResourceExhausted, Origin::Gateway) = (code, origin)
+        && let Some(wait) = metadata.get(header::RETRY_AFTER).cloned()
     {
-        metadata.insert(HeaderName::from_static(RETRY_AFTER), HeaderValue::from(seconds(wait).max(1)));
+        metadata.insert(HeaderName::from_static(RETRY_AFTER), wait);
     }
 }
 
@@ -81,5 +81,5 @@ fn window(rate: Rate) -> Duration {
 
 /// Rounded up: what is promised for then is there.
 fn seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }

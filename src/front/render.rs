@@ -30,6 +30,7 @@ mod details;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use details::details;
 
@@ -99,6 +100,7 @@ where
             if let Protocol::GrpcWeb(_, framing) = protocol {
                 response = web::dress(response, protocol, framing).await;
             }
+            warnings::append(&context, response.headers_mut());
             // A UUID is always a header value.
             if let Ok(id) = HeaderValue::try_from(context.id().to_string()) {
                 response.headers_mut().insert(REQUEST_ID, id);
@@ -109,17 +111,18 @@ where
 }
 
 fn render(protocol: Protocol, mut error: Error, context: &Context, explains: bool) -> HttpResponse {
-    let id = explains.then(|| context.id());
+    let told = explains.then_some(context);
     let mut metadata = std::mem::take(&mut *error.metadata);
-    quota::mark(&error, &mut metadata);
     match protocol {
         Protocol::Grpc(_) | Protocol::GrpcWeb(..) => {
             retry::mark_grpc(error.retry, &mut metadata);
-            grpc_error(protocol, error, metadata, id)
+            quota::mark(error.code, error.origin, &mut metadata);
+            grpc_error(protocol, error, metadata, told)
         }
         Protocol::Connect(_) => {
             retry::mark_connect(&error, context.method(), &mut metadata);
-            connect_error(&error, metadata, id)
+            quota::mark(error.code, error.origin, &mut metadata);
+            connect_error(&error, metadata, told)
         }
         Protocol::Unknown => plain_error(&error, metadata),
     }
@@ -130,7 +133,7 @@ fn grpc_error(
     protocol: Protocol,
     error: Error,
     mut metadata: HeaderMap,
-    id: Option<RequestId>,
+    told: Option<&Context>,
 ) -> HttpResponse {
     if error.reason == Some(Reason::UnsupportedEncoding) {
         metadata.insert(grpc::ACCEPT_ENCODING, grpc::accepted());
@@ -139,7 +142,7 @@ fn grpc_error(
     let details = pb::Status {
         code: error.code as i32,
         message: error.message.clone().into_owned(),
-        details: details(&error, id, room),
+        details: details(&error, told, room),
     };
     let details = if details.details.is_empty() { Vec::new() } else { details.encode_to_vec() };
     let metadata = MetadataMap::from_headers(metadata);
@@ -151,8 +154,8 @@ fn grpc_error(
 }
 
 /// A JSON body, whatever the codec of the call.
-fn connect_error(error: &Error, metadata: HeaderMap, id: Option<RequestId>) -> HttpResponse {
-    let details = details(error, id, usize::MAX);
+fn connect_error(error: &Error, metadata: HeaderMap, told: Option<&Context>) -> HttpResponse {
+    let details = details(error, told, usize::MAX);
     let body = body::write(error.code, &error.message, &details).unwrap_or_default();
     let mut response = HttpResponse::new(Body::new(http_body_util::Full::from(body)));
     *response.status_mut() = status(error);

@@ -71,6 +71,10 @@ impl Told {
         telemetry::finish_server(&self.span, self.protocol.system(), code, reason);
         let org = identity.map(|identity| identity.org.as_str());
         self.metrics.call_ended(method, org, code, decision, latency);
+        for ruling in context.rulings() {
+            let (mode, outcome) = (ruling.shown_mode(), ruling.outcome.as_str());
+            self.metrics.rule_decided(ruling.rule.as_str(), mode, outcome);
+        }
         telemetry::log_call(&CallLine {
             request_id: context.id(),
             trace_id: context.trace_id(),

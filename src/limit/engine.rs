@@ -1,14 +1,19 @@
 //! Who counts.
 
+use std::sync::Arc;
+
 use governor::clock::{Clock, MonotonicClock};
 
-use super::{Demand, NotCounted, Taken, local::Local};
+use super::{Demand, NotCounted, Taken, local::Local, shared::Shared};
+use crate::rpc::Class;
 
 /// The counting itself, wherever it happens. Clones share what they count.
 #[derive(Debug)]
 pub enum Engine<C: Clock = MonotonicClock> {
     /// In this process alone.
     Local(Local<C>),
+    /// For all replicas together.
+    Shared(Arc<Shared>),
 }
 
 impl<C> Engine<C>
@@ -19,14 +24,19 @@ where
         Self::Local(Local::new(clock))
     }
 
+    pub fn shared(shared: Shared) -> Self {
+        Self::Shared(Arc::new(shared))
+    }
+
     /// Takes what is demanded of one call, or nothing of it if one demand in force cannot be met. The answers are as many
     /// as the demands, in their order.
     ///
     /// # Errors
     /// Nobody could count.
-    pub async fn take(&self, demands: &[Demand]) -> Result<Vec<Taken>, NotCounted> {
+    pub async fn take(&self, class: Class, demands: &[Demand]) -> Result<Vec<Taken>, NotCounted> {
         match self {
             Self::Local(local) => Ok(local.take(demands)),
+            Self::Shared(shared) => Ok(shared.take(class, demands).await.taken),
         }
     }
 }
@@ -35,6 +45,7 @@ impl<C: Clock + Clone> Clone for Engine<C> {
     fn clone(&self) -> Self {
         match self {
             Self::Local(local) => Self::Local(local.clone()),
+            Self::Shared(shared) => Self::Shared(Arc::clone(shared)),
         }
     }
 }

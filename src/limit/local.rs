@@ -20,7 +20,7 @@ mod bucket;
 #[cfg(test)]
 mod tests;
 
-/// Holders of each kind, at some 600 bytes each with two rates. Subjects may be as many as an issuer cares to name; those
+/// Holders of each kind, at some 800 bytes each with one rate. Subjects may be as many as an issuer cares to name; those
 /// that were left alone for longest go first. What they spend is still within their org's rate.
 const MAX_HOLDERS: u64 = 65_536;
 /// A forgotten bucket has to have been full: this much more than it takes to fill one.

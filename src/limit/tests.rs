@@ -151,13 +151,3 @@ async fn a_call_without_rates_passes_and_tells_nothing() {
     }
     assert!(call.context.remaining().is_empty() && call.context.rulings().is_empty());
 }
-
-#[tokio::test]
-async fn a_rate_of_the_config_holds_where_no_policy_sets_one() {
-    let (limits, _) = limits();
-    let limits = limits.with_rates([("acme".into(), rate(1, 1))]);
-    limits.take(&asking("ci", Vec::new())).await.unwrap();
-    let error = limits.take(&asking("ci", Vec::new())).await.unwrap_err();
-    assert_eq!(error.rule.as_deref(), Some("limits.requests"));
-    limits.take(&asking("ci", both(1, 1))).await.unwrap();
-}

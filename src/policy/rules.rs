@@ -25,7 +25,7 @@ use self::{
 };
 use crate::{
     call::Identity,
-    rpc::{Facts, MethodSpec},
+    rpc::{Facts, MethodSpec, Object},
     rule::{Draw, Mode, Outcome, RuleId, Ruling},
 };
 
@@ -286,12 +286,12 @@ impl Plan {
         if !self.about.is_object() || !(touches.object || touches.class) {
             return None;
         }
-        let is_known = facts.resource.as_ref().is_some_and(|object| {
-            !object.project.is_empty()
-                && !(touches.class && object.class.is_empty())
-                && !(touches.sizes && self.about == About::WarmPool && object.sizes.is_empty())
-        });
-        (!is_known).then_some(Unknown::Object)
+        let lacks = |object: &Object| {
+            object.project.is_empty()
+                || (touches.class && object.class.is_empty())
+                || (touches.sizes && self.about == About::WarmPool && object.sizes.is_empty())
+        };
+        facts.resource.as_ref().is_none_or(lacks).then_some(Unknown::Object)
     }
 }
 

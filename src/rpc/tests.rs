@@ -4,8 +4,8 @@ use prost::Message;
 use prost_types::{FileDescriptorSet, MethodDescriptorProto, method_options::IdempotencyLevel};
 
 use super::{
-    Class, Facts, IDENTITY_METHODS, IDENTITY_SERVICE, MethodSpec, PREBUILD_METHODS, PREBUILD_SERVICE, Part,
-    Required, Sizes, Turn, methods,
+    Class, Facts, Fill, GET_PREBUILD, IDENTITY_METHODS, IDENTITY_SERVICE, MethodSpec, PREBUILD_METHODS,
+    PREBUILD_SERVICE, Part, Required, Sizes, Timeout, Turn, methods,
 };
 
 /// The methods of a service as the proto has them.
@@ -125,4 +125,48 @@ fn one_bound_alone_needs_the_present_other_one() {
     ] {
         assert_eq!(Sizes { desired, min, max }.lack_one_bound(), needed, "{desired:?} {min:?} {max:?}");
     }
+}
+
+#[test]
+fn a_path_is_taken_where_the_request_has_it() {
+    for (path, expected) in [
+        ("spec.timeout", vec!["CreatePrebuild"]),
+        ("spec.timeout.seconds", vec!["CreatePrebuild"]),
+        ("max_size", vec!["CreateWarmPool", "UpdateWarmPool"]),
+        ("pagination.page_size", vec!["ListPrebuilds", "ListWarmPools"]),
+        ("environment_class_id", vec!["CreatePrebuild", "CreateWarmPool"]),
+        ("project_id.x", vec![]),
+        ("timeout", vec![]),
+        ("", vec![]),
+    ] {
+        let taking: Vec<_> = methods().filter(|row| row.takes(path)).map(|row| row.name).collect();
+        assert_eq!(taking, expected, "{path}");
+    }
+}
+
+#[test]
+fn what_is_filled_in_is_stated_and_named() {
+    let fill = Fill {
+        timeout: Some(Timeout { seconds: 60, nanos: 0 }),
+        class: Some("c".to_owned()),
+        page_size: Some(3),
+    };
+    for row in methods() {
+        let (wire, facts) = row.fill(&[], fill.clone()).unwrap();
+        let (canonical, again) = row.decode(&wire).unwrap();
+        assert_eq!((canonical, Facts { written: facts.written.clone(), ..again }), (wire, facts.clone()));
+        let expected: &[&str] = match row.name {
+            // Without a spec there is no place for a timeout.
+            "CreatePrebuild" => &["environment_class_id"],
+            "ListPrebuilds" | "ListWarmPools" => &["pagination.page_size"],
+            _ => &[],
+        };
+        assert_eq!(facts.written.iter().copied().collect::<Vec<_>>(), expected, "{}", row.name);
+    }
+}
+
+/// A row that is its own look-up has no end.
+#[test]
+fn a_row_can_be_shown() {
+    assert!(format!("{GET_PREBUILD:?}").contains(r#"lookup: Some(Lookup("GetPrebuild"))"#));
 }

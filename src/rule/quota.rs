@@ -113,6 +113,17 @@ impl TryFrom<Written> for Rate {
 
     fn try_from(written: Written) -> Result<Self, InvalidRate> {
         let Written { per_second, per_minute, per_hour, burst } = written;
+        Self::of([per_second, per_minute, per_hour], burst)
+    }
+}
+
+impl Rate {
+    /// So many calls per second, minute or hour.
+    ///
+    /// # Errors
+    /// Not one of the three, or more than one.
+    pub fn of(per: [Option<NonZeroU32>; 3], burst: NonZeroU32) -> Result<Self, InvalidRate> {
+        let [per_second, per_minute, per_hour] = per;
         let (calls, seconds) = match (per_second, per_minute, per_hour) {
             (Some(calls), None, None) => (calls, 1),
             (None, Some(calls), None) => (calls, 60),

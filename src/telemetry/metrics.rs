@@ -21,7 +21,7 @@ mod tests;
 pub use labels::{AuditStage, JwksResult, LimitedBy, UpstreamFault, shown_name};
 use labels::{
     ByIssuer, ByKey, ByKind, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod,
-    ByOrgAndRule, ByResult, ByStage, OTHER, Request, method_name,
+    ByOrgAndRule, ByResult, ByRule, ByStage, ByVersion, OTHER, Request, method_name,
 };
 use series::Series;
 
@@ -161,6 +161,18 @@ impl Metrics {
     pub fn reloaded(&self, key: &str, taken: bool) {
         let result = if taken { "taken" } else { "refused" };
         self.0.file_reloads.get_or_create(&ByKey { key: key.to_owned(), result }).inc();
+    }
+
+    /// A policy of this version is in force from now on, and no other.
+    pub fn policy_in_force(&self, version: &str) {
+        self.0.policy.clear();
+        self.0.policy.get_or_create(&ByVersion { version: version.to_owned() }).set(1);
+    }
+
+    /// A rule or limit of the policy had something to say of a call. `mode` and `outcome` are of a fixed few each.
+    pub fn rule_decided(&self, rule: &str, mode: &'static str, outcome: &'static str) {
+        let rule = self.0.rules.admit(rule.into(), || OTHER.into());
+        self.0.rule_decisions.get_or_create(&ByRule { rule, mode, outcome }).inc();
     }
 
     /// An issuer's keys were fetched, or not. The issuer is one of the config's.

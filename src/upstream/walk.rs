@@ -100,8 +100,11 @@ impl Walk {
             .await;
         let sent = result.as_ref().map_or(0, |reply| reply.seen.objects.len());
         let reply = self.tenancy.judged(&self.tenancy.question(call, method), result)?;
-        let reply = match Shown::of(call).keep(&reply.seen.objects) {
+        let shown = Shown::of(call);
+        let reply = match shown.keep(&reply.seen.objects) {
             Some(keep) => anew::list(method, reply, &keep)?,
+            // What nobody knows may count what is not shown.
+            None if !shown.is_all() && !reply.drift.is_empty() => anew::known(method, reply)?,
             None => reply,
         };
         Ok(Page { is_cut: reply.seen.objects.len() < sent, reply })

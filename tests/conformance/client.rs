@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fs::Permissions,
     io::{Write as _, stdin, stdout},
-    num::NonZeroU32,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{Arc, Mutex},
@@ -19,10 +18,9 @@ use prebuild_gateway::{
     error::{Code, Error, Reason},
     gateway::{Gateway, Stages},
     limit::{Engine, Limits},
-    policy::Bind,
-    policy::{Stricter, Validate},
+    policy::{Bind, Edition, Ground, Policy, Stricter, Texts, Validate},
     rpc::MethodSpec,
-    rule::{Bound, Rate},
+    rule::Bound,
     telemetry::Metrics,
     upstream::{
         Base, Client, Config, Credentials, Learn, LogHosts, Organizations, Parting, Protocol, Upstream,
@@ -170,12 +168,14 @@ impl Gateways {
         let upstream = Upstream::new(client, allowed(None), config.mutation_timeout, self.metrics.clone());
         // Known, as a question would be a call that the suite does not expect.
         let organizations = Organizations::new([(org.clone(), ORG.to_owned())]);
-        let most = Rate::per_second(NonZeroU32::MAX, NonZeroU32::MAX);
+        let loose = "rates.org.all = { per_second = 1000000, burst = 1000000 }\nlimits.in_flight = 1000000";
+        let texts = Texts { policy: loose.to_owned(), ..Texts::default() };
+        let policy = Policy::new(Edition::of(&texts, &Ground::default())?);
         Ok(Gateway::new(Stages {
             tasks: TaskTracker::new(),
             log: self.log.clone(),
-            bind: Bind,
-            limits: Limits::new(Engine::local(MonotonicClock)).with_rates([(org, most)]),
+            bind: Bind(policy),
+            limits: Limits::new(Engine::local(MonotonicClock)),
             budgets: Budgets::default(),
             validate: Validate { stricter: Stricter::default() },
             learn: Learn::new(upstream, organizations),

@@ -27,6 +27,7 @@ use tonic::{
 };
 
 mod certified;
+pub(crate) mod policy;
 pub(crate) mod raw;
 mod sandboxed;
 pub(crate) mod spoken;
@@ -93,17 +94,19 @@ fn config(upstream: SocketAddr, directory: PathBuf) -> Config {
     };
     let text = format!(
         "{}{}\n[audit]\ndirectory = '{}'\n[upstream]\nbase_url = 'http://{upstream}/api'\n\
-         [limits]\nrequests = {{ per_second = 100000, burst = 100000 }}\nrefusals = {{ per_second = 100000, burst = 100000 }}\n\
-         [server]\nlinger = '200ms'\n[shutdown]\ngrace = '200ms'\n",
+         [limits]\nrefusals = {{ per_second = 100000, burst = 100000 }}\n\
+         [policy]\nfile = '{}'\nreload_interval = '20ms'\n[server]\nlinger = '200ms'\n[shutdown]\ngrace = '200ms'\n",
         org("acme", ACME_KEY),
         org("globex", GLOBEX_KEY),
-        directory.display()
+        directory.display(),
+        policy::file(&directory).display()
     );
     Config::parse(&text).unwrap()
 }
 
 fn changed(upstream: SocketAddr, change: impl FnOnce(&mut Config)) -> (TempDir, Config) {
     let directory = tempfile::tempdir().unwrap();
+    policy::write(directory.path(), policy::LOOSE);
     let mut config = config(upstream, directory.path().to_owned());
     change(&mut config);
     (directory, config)
@@ -135,6 +138,22 @@ impl Gateway {
     pub(crate) async fn with(upstream: SocketAddr, change: impl FnOnce(&mut Config)) -> Self {
         let (directory, config) = changed(upstream, change);
         Self::of(config, directory).await
+    }
+
+    /// A gateway whose policy says this.
+    pub(crate) async fn with_policy(
+        upstream: SocketAddr,
+        policy: &str,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let (directory, config) = changed(upstream, change);
+        policy::write(directory.path(), policy);
+        Self::of(config, directory).await
+    }
+
+    /// Its policy says this from now on, as soon as it has been looked at.
+    pub(crate) fn set_policy(&self, policy: &str) {
+        policy::write(self.directory.path(), policy);
     }
 
     /// A gateway with this config, on any ports.

@@ -1,20 +1,18 @@
 //! Who the caller is, as the gateway knows it: never whose credential the gateway holds.
 
-use std::num::NonZeroU32;
-
 use prebuild_gateway::{
     config::Config,
     proto::gitpod::v1::{
         GetAuthenticatedIdentityRequest, GetAuthenticatedIdentityResponse, Principal,
         identity_service_client::IdentityServiceClient,
     },
-    rule::Rate,
 };
 use serde_json::{Value, json as value};
 use tonic::{Code, Response, Status, service::interceptor::InterceptedService, transport::Channel};
 
 use crate::harness::{
     ACME_KEY, ACME_TOKEN, Answer, Bearer, GLOBEX_KEY, GLOBEX_TOKEN, Gateway, Told, Upstream, http, json,
+    policy,
     raw::{Raw, frame},
     request_id, unknown_organizations,
 };
@@ -185,12 +183,7 @@ async fn asking_upstream_takes_no_longer_than_the_caller_waits() {
 #[tokio::test]
 async fn it_is_held_to_identity_rate_and_message_like_any_other_call() {
     let upstream = Upstream::start([]).await;
-    let gateway = Gateway::with(upstream.address, |config| {
-        configured(config);
-        let one = NonZeroU32::MIN;
-        config.orgs[0].requests = Some(Rate::per_second(one, one));
-    })
-    .await;
+    let gateway = Gateway::with_policy(upstream.address, &policy::tight("acme"), configured).await;
     let stranger = ask(&mut client(&gateway, "pgw_nobody").await).await.unwrap_err();
     assert_eq!(stranger.reason().as_deref(), Some("UNAUTHENTICATED"));
     let mut raw = Raw::connect(gateway.address).await;

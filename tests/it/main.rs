@@ -35,6 +35,8 @@ mod matrix;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod pool_race;
 #[cfg(test)]
 mod protocols;

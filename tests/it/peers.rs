@@ -11,7 +11,7 @@ use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::harness::{
-    Gateway, Sandboxed, Told,
+    Gateway, Sandboxed, Told, policy,
     raw::{Answered, Raw, frame},
     soon,
     spoken::DIALECTS,
@@ -135,12 +135,7 @@ async fn whoever_is_limited_is_told_so_in_every_protocol() {
 #[tokio::test]
 async fn calls_that_are_refused_spend_nothing() {
     let upstream = Sandboxed::start(Rules::default()).await;
-    let gateway = Gateway::with(upstream.address, |config| {
-        narrow(config);
-        let one = NonZeroU32::MIN;
-        config.orgs[1].requests = Some(Rate::per_second(one, one));
-    })
-    .await;
+    let gateway = Gateway::with_policy(upstream.address, &policy::tight("globex"), narrow).await;
     let mut raw = Raw::connect(gateway.address).await;
     for _ in 0..2 * BURST {
         // A bad id, and an org that is limited itself.

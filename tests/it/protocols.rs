@@ -186,11 +186,8 @@ async fn a_refusal_is_told_in_the_same_words_in_every_protocol() {
 #[tokio::test]
 async fn the_limits_are_the_same_for_all() {
     let upstream = Upstream::start(DIALECTS.map(|_| Answer::Bytes(shown()))).await;
-    let gateway = Gateway::with(upstream.address, |config| {
-        config.limits.requests.calls = std::num::NonZeroU32::MIN;
-        config.limits.requests.burst = std::num::NonZeroU32::MIN;
-    })
-    .await;
+    let policy = "rates.org.all = { per_second = 1, burst = 1 }";
+    let gateway = Gateway::with_policy(upstream.address, policy, |_| {}).await;
     let mut raw = Raw::connect(gateway.address).await;
     let mut limited = 0;
     for dialect in DIALECTS {

@@ -1,25 +1,19 @@
 //! Request rates as callers meet them: told in every protocol, and one org's of no consequence for another's.
 
-use std::{
-    num::NonZeroU32,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use prebuild_gateway::{rule::Rate, sandbox::Rules};
+use prebuild_gateway::sandbox::Rules;
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::harness::{
     ACME_KEY, GLOBEX_KEY, Gateway, Sandboxed,
+    policy::LOOSE,
     raw::{Raw, frame},
     spoken::{DIALECTS, Dialect},
 };
-
-fn count(count: u32) -> NonZeroU32 {
-    NonZeroU32::new(count).unwrap()
-}
 
 fn said<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     Some(headers.get(name)?.to_str().unwrap())
@@ -35,20 +29,17 @@ fn body(dialect: Dialect) -> bytes::Bytes {
 async fn what_is_left_is_told_on_answers_and_refusals_in_every_protocol() {
     let upstream = Sandboxed::start(Rules::default()).await;
     let burst = u32::try_from(DIALECTS.len()).unwrap();
-    let gateway = Gateway::with(upstream.address, |config| {
-        let hour = Duration::from_secs(3_600);
-        config.orgs[0].requests = Some(Rate { calls: count(1), per: hour, burst: count(burst) });
-    })
-    .await;
+    let policy = format!("{LOOSE}orgs.acme.rates.org.all = {{ per_hour = 1, burst = {burst} }}\n");
+    let gateway = Gateway::with_policy(upstream.address, &policy, |_| {}).await;
     let mut raw = Raw::connect(gateway.address).await;
-    let policy = format!("\"limits.requests\";q={burst};w={}", burst * 3_600);
+    let policy = format!("\"rates.org.all\";q={burst};w={}", burst * 3_600);
     for (dialect, left) in DIALECTS.into_iter().zip((0..burst).rev()) {
         let answered = raw.call(dialect.request(&raw, "ListPrebuilds"), body(dialect)).await;
         let spoken = dialect.read(answered);
         let headers = spoken.metadata;
         spoken.result.unwrap();
         assert_eq!(said(&headers, "ratelimit-policy"), Some(&*policy), "{dialect:?}");
-        let told = format!("\"limits.requests\";r={left};t=");
+        let told = format!("\"rates.org.all\";r={left};t=");
         assert!(said(&headers, "ratelimit").unwrap().starts_with(&told), "{dialect:?} {headers:?}");
         assert_eq!(said(&headers, "ratelimit-retryafter"), None);
     }
@@ -60,7 +51,7 @@ async fn what_is_left_is_told_on_answers_and_refusals_in_every_protocol() {
         assert!(wrong.details.iter().any(|name| name.ends_with("QuotaFailure")), "{dialect:?}");
         assert!(wrong.details.iter().any(|name| name.ends_with("RetryInfo")), "{dialect:?}");
         assert_eq!(said(&headers, "ratelimit-policy"), Some(&*policy), "{dialect:?}");
-        assert!(said(&headers, "ratelimit").unwrap().starts_with("\"limits.requests\";r=0;t="));
+        assert!(said(&headers, "ratelimit").unwrap().starts_with("\"rates.org.all\";r=0;t="));
         let wait: u64 = said(&headers, "ratelimit-retryafter").unwrap().parse().unwrap();
         assert!((3_000..=3_600).contains(&wait), "{wait}");
         assert_eq!(said(&headers, "retry-after"), said(&headers, "ratelimit-retryafter"));
@@ -91,10 +82,8 @@ async fn slowest(raw: &mut Raw) -> Duration {
 async fn an_org_at_fifty_times_its_rate_is_no_other_orgs_trouble() {
     const RATE: u32 = 1;
     let upstream = Sandboxed::start(Rules::default()).await;
-    let gateway = Gateway::with(upstream.address, |config| {
-        config.orgs[0].requests = Some(Rate::per_second(count(RATE), count(RATE)));
-    })
-    .await;
+    let policy = format!("{LOOSE}orgs.acme.rates.org.all = {{ per_second = {RATE}, burst = {RATE} }}\n");
+    let gateway = Gateway::with_policy(upstream.address, &policy, |_| {}).await;
     let mut quiet = Raw::connect(gateway.address).await;
     let alone = slowest(&mut quiet).await;
 

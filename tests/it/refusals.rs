@@ -5,13 +5,13 @@ use bytes::Bytes;
 use prebuild_gateway::proto::gitpod::v1::{
     CreatePrebuildLogsTokenRequest, CreatePrebuildRequest, PrebuildSpec,
 };
-use prebuild_gateway::{config::Config, policy::Stricter, rule::Rate};
+use prebuild_gateway::{config::Config, policy::Stricter};
 use prost_types::Duration;
 use serde_json::{Value, json as value};
 use tokio::net::TcpListener;
 
 use crate::harness::{
-    Answer, GLOBEX_KEY, Gateway, ID, Told, Upstream, create, get, json,
+    Answer, GLOBEX_KEY, Gateway, ID, Told, Upstream, create, get, json, policy,
     raw::{Answered, Raw, frame, framed},
     request_id, shown,
 };
@@ -27,12 +27,10 @@ struct Refused {
 
 const CREATE: &str = "gitpod.v1.PrebuildService/CreatePrebuild";
 
-/// All calls in flight at once: one. Globex may call once in a long while.
+/// All calls in flight at once: one.
 fn narrow(config: &mut Config) {
     config.limits.in_flight = 1;
     config.validation.stricter = Stricter::Enforce;
-    let one = std::num::NonZeroU32::MIN;
-    config.orgs[1].requests = Some(Rate::per_second(one, one));
 }
 
 fn timeout(seconds: i64) -> Bytes {
@@ -127,7 +125,7 @@ async fn rate_limited(gateway: &Gateway, upstream: &Upstream) -> Refused {
 #[tokio::test]
 async fn one_of_each_kind_is_on_record_once() {
     let upstream = Upstream::start([]).await;
-    let gateway = Gateway::with(upstream.address, narrow).await;
+    let gateway = Gateway::with_policy(upstream.address, &policy::tight("globex"), narrow).await;
     let mut raw = Raw::connect(gateway.address).await;
     let mut refused = one_of_each(&mut raw).await;
     assert!(upstream.seen().is_empty());

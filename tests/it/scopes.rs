@@ -1,20 +1,17 @@
 //! A known caller may call what the key's scopes cover, and is told what is missing for the rest.
 
-use std::num::NonZeroU32;
-
 use http::request::Builder;
 use prebuild_gateway::{
     call::Scope,
     proto::gitpod::v1::CreatePrebuildLogsTokenRequest,
     rpc::{self, Class, MethodSpec},
-    rule::Rate,
 };
 use prost::Message as _;
 use serde_json::json as value;
 use tonic_types::pb;
 
 use crate::harness::{
-    ACME_KEY, Answer, Gateway, ID, Told, Upstream, create, get, json,
+    ACME_KEY, Answer, Gateway, ID, Told, Upstream, create, get, json, policy,
     raw::{Raw, frame, framed},
     shown,
     spoken::DIALECTS,
@@ -113,9 +110,8 @@ async fn a_refusal_is_on_record_with_the_caller_and_the_same_in_every_protocol()
 #[tokio::test]
 async fn what_is_out_of_scope_spends_the_rate_as_well() {
     let upstream = Upstream::start([]).await;
-    let gateway = Gateway::with(upstream.address, |config| {
+    let gateway = Gateway::with_policy(upstream.address, &policy::tight("acme"), |config| {
         config.identity.api_keys[0].scopes = vec![Scope::Class(Class::Read)];
-        config.orgs[0].requests = Some(Rate::per_second(NonZeroU32::MIN, NonZeroU32::MIN));
     })
     .await;
     let mut raw = Raw::connect(gateway.address).await;

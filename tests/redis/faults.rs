@@ -16,9 +16,9 @@ const HEALTHY: Duration = Duration::from_millis(600);
 const BROKEN: Duration = Duration::from_millis(1500);
 /// What a busy machine may add to a decision.
 const SLACK: Duration = Duration::from_millis(40);
-/// Replicas see it within so long of each other that the server is there or is not; what those without it let pass comes
-/// on top meanwhile.
-const APART: f64 = 1.1;
+/// Calls over the limit, in seconds of it: a call's time is known to within what it took, and replicas do not see it at
+/// the same moment that the server is there or is not. Far less than a second burst.
+const BLURRED: f64 = 0.1;
 
 /// How the server fails, and is mended.
 struct Fault {
@@ -126,9 +126,7 @@ async fn run(fault: &Fault) {
     );
     assert!(longest <= Store::PATIENCE + SLACK, "{}: {longest:?}", fault.name);
     assert!(all_shared, "{}: not back", fault.name);
-    // A call's time is known to within the time that it took.
-    let apart = f64::from(RATE) * APART * f64::from(REPLICAS - 1) / f64::from(REPLICAS);
-    let slack = if fault.stays { f64::from(RATE) * 0.06 } else { apart };
+    let slack = f64::from(RATE) * BLURRED;
     assert!(over <= slack, "{}: {over} over", fault.name);
     let expected = begun.elapsed().as_secs_f64() * f64::from(RATE) + f64::from(BURST);
     assert!((calls.iter().filter(|call| call.passed).count() as f64) <= expected, "{}", fault.name);

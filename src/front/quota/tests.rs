@@ -8,7 +8,7 @@ use std::{
 use super::{HttpResponse, LEFT, POLICY, RETRY_AFTER, mark, tell};
 use crate::{
     call::{Context, RequestId},
-    error::{Error, Reason, Retry},
+    error::{Code, Origin},
     front::Body,
     rule::{Rate, Remaining},
 };
@@ -64,15 +64,16 @@ fn without_a_rate_nothing_is_told_and_a_name_that_needs_escapes_is_left_out() {
 }
 
 #[test]
-fn only_who_is_refused_for_too_much_is_told_when_to_come_again() {
-    let wait = |reason, retry| {
+fn only_who_is_refused_for_too_much_is_told_twice_when_to_come_again() {
+    let wait = |code, origin, said: Option<&'static str>| {
         let mut metadata = http::HeaderMap::new();
-        mark(&Error::refuse(reason).with_retry(retry), &mut metadata);
+        metadata.extend(said.map(|said| (http::header::RETRY_AFTER, http::HeaderValue::from_static(said))));
+        mark(code, origin, &mut metadata);
         metadata.get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned())
     };
-    let after = |millis| Retry::After(Duration::from_millis(millis));
-    assert_eq!(wait(Reason::RateLimited, after(1_001)).as_deref(), Some("2"));
-    assert_eq!(wait(Reason::OrgBusy, after(0)).as_deref(), Some("1"));
-    assert_eq!(wait(Reason::MessageTooLarge, Retry::Never), None);
-    assert_eq!(wait(Reason::Overloaded, after(1_000)), None);
+    let exhausted = Code::ResourceExhausted;
+    assert_eq!(wait(exhausted, Origin::Gateway, Some("2")).as_deref(), Some("2"));
+    assert_eq!(wait(exhausted, Origin::Gateway, None), None);
+    assert_eq!(wait(exhausted, Origin::Upstream, Some("2")), None);
+    assert_eq!(wait(Code::Unavailable, Origin::Gateway, Some("2")), None);
 }

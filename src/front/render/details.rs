@@ -4,16 +4,18 @@ use tonic_types::pb;
 
 use super::retry::MAX_WAIT;
 use crate::{
-    call::RequestId,
+    call::Context,
     error::{DOMAIN, Detail as _, Error, Retry},
 };
 
 /// `ErrorInfo` first, where the gateway speaks; then what the stage or upstream said, as far as it fits into `room`
-/// bytes; then how long to wait. Without an `id` the `ErrorInfo` is left out.
-pub(super) fn details(error: &Error, id: Option<RequestId>, mut room: usize) -> Vec<prost_types::Any> {
-    let info = error.reason.zip(id).map(|(reason, id)| {
-        let rule = error.rule.as_deref().map(|rule| ("rule".to_owned(), rule.to_owned()));
-        let metadata = rule.into_iter().chain([("request_id".to_owned(), id.to_string())]).collect();
+/// bytes; then how long to wait. Without a `context` the `ErrorInfo` is left out.
+pub(super) fn details(error: &Error, context: Option<&Context>, mut room: usize) -> Vec<prost_types::Any> {
+    let info = error.reason.zip(context).map(|(reason, context)| {
+        let rule = error.rule.as_deref().map(|rule| ("rule", rule.to_owned()));
+        let policy = context.policy().map(|version| ("policy", version.to_string()));
+        let metadata = [Some(("request_id", context.id().to_string())), rule, policy].into_iter().flatten();
+        let metadata = metadata.map(|(name, value)| (name.to_owned(), value)).collect();
         pb::ErrorInfo { reason: reason.as_str().to_owned(), domain: DOMAIN.to_owned(), metadata }.to_any()
     });
     let said = error.details.iter().any(pb::RetryInfo::is);

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod connect;
+mod policy;
 
 const GRPC: Protocol = Protocol::Grpc(Codec::Proto);
 

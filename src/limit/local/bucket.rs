@@ -61,6 +61,8 @@ impl<C: Clock + Clone> Buckets<C> {
         let index = self.all.iter().position(|bucket| bucket.is_for(demand)).unwrap_or_else(|| {
             let is_first = !self.all.iter().any(|bucket| bucket.is_of_rule(demand)) && !self.has_lost;
             self.make_room();
+            // Most holders have one or two, and there may be many holders.
+            self.all.reserve_exact(1);
             self.all.push(Bucket::new(demand, clock.clone(), is_first));
             self.all.len() - 1
         });

@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use prost::Message as _;
@@ -146,4 +149,36 @@ async fn a_cap_that_is_only_looked_at_lets_pass_and_is_on_record() {
     plane.go.notify_waiters();
     first.await.unwrap().unwrap();
     second.await.unwrap().unwrap();
+}
+
+/// Never more than the cap at once, however they race, and all places are free in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_race_for_the_last_place_has_one_winner() {
+    let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (metrics, counted, peak) = (Metrics::new(), Arc::clone(&inside), Arc::clone(&most));
+    let work = service_fn(move |_: Call| {
+        let (inside, most) = (Arc::clone(&counted), Arc::clone(&peak));
+        async move {
+            most.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
+            tokio::task::yield_now().await;
+            inside.fetch_sub(1, SeqCst);
+            Ok::<_, Error>(reply())
+        }
+    });
+    let stack = ServiceBuilder::new().layer(stage(InFlight::new(metrics.clone()))).service(work);
+    let mut racers = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let stack = stack.clone();
+        racers.spawn(async move {
+            let mut passed = 0;
+            for _ in 0..200 {
+                let call = capped("acme", &GET_PREBUILD, cap(3));
+                passed += usize::from(stack.clone().call(call).await.is_ok());
+            }
+            passed
+        });
+    }
+    let passed: usize = racers.join_all().await.into_iter().sum();
+    assert!((1..=3).contains(&most.load(SeqCst)) && passed >= 200, "{most:?} {passed}");
+    assert!(metrics.encode().contains("prebuild_gateway_org_calls_in_flight{org=\"acme\"} 0\n"));
 }

@@ -43,8 +43,8 @@ pub(super) struct Asked {
 }
 
 impl Types {
-    pub(super) fn new() -> Result<Self, ParseErrors> {
-        let name = EntityTypeName::from_str;
+    pub(super) fn new() -> Result<Self, Box<ParseErrors>> {
+        let name = |name| EntityTypeName::from_str(name).map_err(Box::new);
         Ok(Self {
             org: name("Org")?,
             subject: name("Subject")?,

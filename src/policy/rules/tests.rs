@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     call::{Scope, Scopes},
     proto::gitpod::v1 as pb,
-    rpc::{self, Class, Filter, Object, Sizes, Timeout},
+    rpc::{self, Class, Filter, Sizes, Timeout},
 };
 
 mod bad;

@@ -148,3 +148,20 @@ async fn a_selection_that_is_only_looked_at_narrows_nothing() {
         assert_eq!(walk(&bench, &[], 2, &limits).await, of(&made, |_, _| true));
     }
 }
+
+/// It may count what is not shown.
+#[tokio::test]
+async fn what_nobody_knows_is_not_shown_of_a_list_that_is_narrowed() {
+    let bench = Bench::start(false).await;
+    let made = fill(&bench).await;
+    bench.sandbox.witness(|_, answer| {
+        answer["total"] = Value::from(9);
+        http::StatusCode::OK
+    });
+    for (limits, is_shown) in [(projects(only([bench.project(0)])), false), (Limits::default(), true)] {
+        let reply = bench.call(&LIST_PREBUILDS, &list(&[], 100, ""), &limits).await.unwrap();
+        assert!(!shown(&LIST_PREBUILDS, &reply).is_empty() && !made.is_empty());
+        let json: Value = serde_json::from_slice(&reply.json).unwrap();
+        assert_eq!(json.get("total").is_some(), is_shown);
+    }
+}

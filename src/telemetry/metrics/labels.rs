@@ -149,6 +149,19 @@ pub(super) struct ByStage {
     pub(super) stage: AuditStage,
 }
 
+/// One at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByVersion {
+    pub(super) version: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByRule {
+    pub(super) rule: Arc<str>,
+    pub(super) mode: &'static str,
+    pub(super) outcome: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Version {
     pub(super) version: &'static str,

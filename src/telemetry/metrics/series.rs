@@ -10,7 +10,7 @@ use prometheus_client::{
 
 use super::labels::{
     ByIssuer, ByKey, ByKind, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod,
-    ByOrgAndRule, ByResult, ByStage, Capped, Request, Version,
+    ByOrgAndRule, ByResult, ByRule, ByStage, ByVersion, Capped, Request, Version,
 };
 
 const PREFIX: &str = "prebuild_gateway";
@@ -36,12 +36,15 @@ const MAX_ORGS: usize = 1_000;
 
 /// Budgets of orgs that get series of their own: each org has six kinds at most, in force or beside.
 const MAX_BUDGETS: usize = 6 * MAX_ORGS;
+/// Rules that get series of their own: the limits' names are some tens, and operators write some more.
+const MAX_RULES: usize = 500;
 
 type Histograms = Family<ByMethod, Histogram, fn() -> Histogram>;
 
 pub(super) struct Series {
     pub(super) registry: Registry,
     pub(super) orgs: Capped<Arc<str>>,
+    pub(super) rules: Capped<Arc<str>>,
     pub(super) unknown_field_names: Capped<ByName>,
     pub(super) unknown_value_names: Capped<ByName>,
     pub(super) requests: Family<Request, Counter>,
@@ -63,6 +66,8 @@ pub(super) struct Series {
     pub(super) pool_bounds_crossed: Counter,
     pub(super) peer_limited: Counter,
     pub(super) file_reloads: Family<ByKey, Counter>,
+    pub(super) policy: Family<ByVersion, Gauge>,
+    pub(super) rule_decisions: Family<ByRule, Counter>,
     pub(super) jwks_fetches: Family<ByIssuer, Counter>,
     pub(super) budget_rules: Capped<ByOrgAndRule>,
     pub(super) budget_used: Family<ByOrgAndRule, Gauge>,
@@ -92,6 +97,7 @@ impl Series {
         series.register_tenancy();
         series.register_budgets();
         series.register_limits();
+        series.register_policy();
         series.register_process();
         series
     }
@@ -102,6 +108,7 @@ impl Series {
             registry: Registry::with_prefix(PREFIX),
             // The empty org of unauthenticated calls is one more.
             orgs: Capped::new(MAX_ORGS + 1),
+            rules: Capped::new(MAX_RULES),
             unknown_field_names: Capped::new(MAX_NAMES),
             unknown_value_names: Capped::new(MAX_NAMES),
             requests: Family::default(),
@@ -123,6 +130,8 @@ impl Series {
             pool_bounds_crossed: Counter::default(),
             peer_limited: Counter::default(),
             file_reloads: Family::default(),
+            policy: Family::default(),
+            rule_decisions: Family::default(),
             jwks_fetches: Family::default(),
             budget_rules: Capped::new(MAX_BUDGETS),
             budget_used: Family::default(),
@@ -298,6 +307,16 @@ impl Series {
             "limit_store_up",
             "Whether there is a good connection to the store of limits; 0 also where none is configured",
             self.limit_store_up.clone(),
+        );
+    }
+
+    fn register_policy(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("policy_info", "The version of the policy that is in force", self.policy.clone());
+        registry.register(
+            "rule_decisions",
+            "Calls that broke a rule or limit of the policy (or in a dry run kept it), by what became of them",
+            self.rule_decisions.clone(),
         );
     }
 

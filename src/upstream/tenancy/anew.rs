@@ -29,7 +29,7 @@ pub(in crate::upstream) fn list(
 ///
 /// # Errors
 /// The answer is not what it was when it was read.
-pub(super) fn known(method: &'static MethodSpec, reply: Reply) -> Result<Reply, Error> {
+pub(in crate::upstream) fn known(method: &'static MethodSpec, reply: Reply) -> Result<Reply, Error> {
     let output = method.output().ok_or_else(invalid)?;
     // Upstream's order of the members is its own.
     let wire = method.recode(&reply.wire).map_err(|error| invalid().with_source(error))?;

@@ -20,6 +20,10 @@ impl<'c> Shown<'c> {
         Self { projects: &call.bound.projects, classes: &call.bound.classes }
     }
 
+    pub(super) fn is_all(self) -> bool {
+        self.projects.is_all() && self.classes.is_all()
+    }
+
     /// Which objects of a page are shown, by position; `None` if all are. What does not say of what it is is not shown
     /// where that counts.
     pub(super) fn keep(self, objects: &[Object]) -> Option<Vec<bool>> {

@@ -72,8 +72,11 @@ def test_a_read_is_tried_again(upstream, serve):
     assert len(down.requests) > 1
 
 
-def test_a_rate_is_waited_for(upstream, serve):
-    gateway = serve(upstream(answers(PREBUILD)).open().base_url, more="[limits]\nrequests = { per_second = 1, burst = 1 }\n")
+def test_a_rate_is_waited_for(upstream, serve, tmp_path):
+    policy = tmp_path / "policy.toml"
+    policy.write_text("rates.org.all = { per_second = 1, burst = 1 }\n")
+    policy.chmod(0o644)
+    gateway = serve(upstream(answers(PREBUILD)).open().base_url, more=f'[policy]\nfile = "{policy}"\n')
     responses = []
     client = DefaultHttpxClient(event_hooks={"response": [responses.append]})
     client = Gitpod(base_url=gateway.base_url, bearer_token=gateway.key, http_client=client)

@@ -7,6 +7,7 @@ use crate::{
     call::{Call, tests::call},
     proto::gitpod::v1::{ListPrebuildsRequest, PaginationRequest, list_prebuilds_request},
     rpc::{LIST_PREBUILDS, Part, Turn},
+    rule::Selection,
     upstream::{Holding, PageKey, Parting},
 };
 
@@ -110,4 +111,51 @@ fn a_list_that_is_not_narrowed_goes_by_upstreams_own_tokens() {
     assert_eq!(course.after(&place, Some("next")).unwrap().token.as_deref(), Some("next"));
     assert_eq!(course.after(&place, None), None);
     assert!(!course.is_empty());
+}
+
+/// The caller's, with an org that has the projects 0 to 59.
+fn under(selection: Selection, asked: Vec<String>, parting: &Parting) -> Course {
+    let mut call = asks(asked, 5);
+    call.bound.projects = selection;
+    Course::of(&call, parting).unwrap()
+}
+
+fn only(ids: impl IntoIterator<Item = u128>) -> Selection {
+    let allow = Some(Arc::new(ids.into_iter().map(uuid::Uuid::from_u128).collect()));
+    Selection { allow, ..Selection::default() }
+}
+
+#[test]
+fn what_the_policy_lets_through_is_batched_like_what_the_org_has() {
+    for (selection, asked, expected) in [
+        (only(10..100), vec![], vec![25, 25]),
+        (only([1, 2, 99]), vec![], vec![2]),
+        (only([1, 2]), vec![id(2), id(3)], vec![1]),
+        (only([99]), vec![], vec![]),
+    ] {
+        assert_eq!(batches(&under(selection, asked, &parting(60))), expected);
+    }
+}
+
+#[test]
+fn a_token_ends_with_the_selection_that_it_was_given_under() {
+    let place = Place { batch: 0, token: Some("t".to_owned()) };
+    let course = |selection| under(selection, Vec::new(), &parting(60));
+    let token = course(only([1, 2])).seal(&place).unwrap();
+    assert_eq!(course(only([1, 2])).start(Some(&token)), Some(place));
+    for other in [only([1]), only([1, 3]), Selection::default()] {
+        assert_eq!(course(other).start(Some(&token)), None);
+    }
+}
+
+#[test]
+fn a_list_by_upstreams_own_tokens_is_one_batch_of_what_is_let_through() {
+    let course = under(only([1, 2]), Vec::new(), &Parting::ByOrganization);
+    assert!(!course.is_empty() && !course.is_as_asked() && course.is_plain());
+    let place = course.start(Some("raw")).unwrap();
+    let asked = Part { projects: Some(vec![id(1), id(2)]), page: Turn::To("raw".to_owned()), classes: None };
+    assert_eq!(course.part(&place), asked);
+    assert_eq!(course.after(&place, None), None);
+    assert!(under(only([1]), vec![id(2)], &Parting::ByOrganization).is_empty());
+    assert!(under(only(0..26), Vec::new(), &Parting::ByOrganization).is_as_asked(), "it is cut as it comes");
 }

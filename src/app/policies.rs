@@ -1,0 +1,72 @@
+//! The policy changes while the gateway runs: its files are followed.
+
+use std::time::Duration;
+
+use super::files::Files;
+use crate::{
+    admin::Check,
+    config::{ConfigError, POLICY_FILE, PolicyFile},
+    follow::{Follow, Taken},
+    policy::{Edition, Policy, Texts},
+    telemetry::Metrics,
+};
+
+/// The files, and what judges by them.
+#[derive(Debug)]
+struct FollowedPolicy {
+    file: PolicyFile,
+    policy: Policy,
+    metrics: Metrics,
+}
+
+/// Puts the first edition in force, and follows the file that it is from.
+pub(super) fn begin(
+    first: Edition,
+    file: Option<PolicyFile>,
+    every: Duration,
+    files: &mut Files,
+    metrics: &Metrics,
+) -> Policy {
+    metrics.policy_in_force(first.version().as_str());
+    let policy = Policy::new(first);
+    if let Some(file) = file {
+        let first = Ok(file.first().clone());
+        files.follow(FollowedPolicy { file, policy: policy.clone(), metrics: metrics.clone() }, first, every);
+    }
+    policy
+}
+
+impl Follow for FollowedPolicy {
+    type Look = Result<Texts, ConfigError>;
+
+    fn key(&self) -> String {
+        POLICY_FILE.to_owned()
+    }
+
+    fn look(&self) -> Self::Look {
+        self.file.read()
+    }
+
+    async fn take(&self, look: Self::Look) -> Taken {
+        let edition = look.and_then(|texts| self.file.edition(&texts));
+        let taken = edition.map(|edition| {
+            self.metrics.policy_in_force(edition.version().as_str());
+            self.policy.replace(edition);
+        });
+        taken.into()
+    }
+}
+
+/// Shown only: which policy judges, and why the newer one does not.
+pub(super) fn check(policy: &Policy, files: &Files) -> Check {
+    let edition = policy.edition();
+    let revision = edition.revision().map(|revision| format!(" ({revision})")).unwrap_or_default();
+    let version = format!("version {}{revision}", edition.version());
+    match files.problem(POLICY_FILE) {
+        None => Check::shown("policy", true).with_detail(version),
+        Some(problem) => {
+            let detail = format!("{version}; what the file holds now is not in force: {problem}");
+            Check::shown("policy", false).with_detail(detail)
+        }
+    }
+}

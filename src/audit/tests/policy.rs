@@ -1,0 +1,40 @@
+//! What a record tells of the policy.
+
+use super::{Record, create};
+use crate::{
+    error::{Error, Reason},
+    rule::{Applied, Mode, Outcome, Ruling, Version},
+};
+
+fn broken(rule: &str, mode: Mode) -> Ruling {
+    let applied = Applied { rule: rule.into(), mode, candidate: false, value: (), link: None };
+    applied.ruling(Outcome::Broken).on("spec.timeout").within("at most 30m")
+}
+
+#[test]
+fn a_record_names_the_policy_and_what_was_broken_what_refused_first() {
+    let call = create();
+    // Opened before any policy had a word.
+    let mut record = Record::of(&call);
+    call.context.set_policy(Version::of(["policy"]));
+    let audited = (0..40).map(|number| broken(&format!("rules.{number}"), Mode::Audit));
+    call.context.add_rulings(audited.chain([broken("limits.max_timeout", Mode::Enforce)]));
+    record.ends(&Err(Error::refuse(Reason::PolicyDenied)), &call.context);
+    let record = serde_json::to_value(record).unwrap();
+    assert_eq!(record["policy"], Version::of(["policy"]).as_str());
+    let rulings = record["rulings"].as_array().unwrap();
+    assert_eq!(rulings.len(), 32);
+    assert_eq!(
+        rulings[0],
+        serde_json::json!({
+            "rule": "limits.max_timeout",
+            "mode": "enforce",
+            "outcome": "broken",
+            "field": "spec.timeout",
+            "bound": "at most 30m",
+        })
+    );
+    assert_eq!(rulings[1]["rule"], "rules.0");
+    // An intent names it, too.
+    assert!(serde_json::to_value(Record::of(&call)).unwrap()["policy"].is_string());
+}

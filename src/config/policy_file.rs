@@ -1,0 +1,65 @@
+//! The policy: read from a file of its own, which is read again while the gateway runs.
+
+use std::path::PathBuf;
+
+use super::{Config, ConfigError};
+use crate::policy::{Edition, Ground, Texts};
+
+/// The key of the config that names the file.
+pub const POLICY_FILE: &str = "policy.file";
+
+/// The file of [`POLICY_FILE`], with all that its content is held against.
+#[derive(Clone, Debug)]
+pub struct PolicyFile {
+    path: PathBuf,
+    ground: Ground,
+    /// What it held, and those that it names, when the config was resolved.
+    first: Texts,
+}
+
+/// The first edition, and the file that it is from. Without a file what is built in is in force.
+pub(super) fn resolve(config: &Config) -> Result<(Edition, Option<PolicyFile>), ConfigError> {
+    let orgs = config.orgs.iter().map(|org| org.id.clone()).collect();
+    let ground = Ground { orgs, in_flight: config.limits.in_flight };
+    let Some(path) = &config.policy.file else {
+        let edition = Edition::built_in(&ground)?;
+        return Ok((edition, None));
+    };
+    let mut file = PolicyFile { path: path.clone(), ground, first: Texts::default() };
+    file.first = file.read()?;
+    Ok((file.edition(&file.first)?, Some(file)))
+}
+
+impl PolicyFile {
+    /// What it held at start, and those that it names.
+    pub fn first(&self) -> &Texts {
+        &self.first
+    }
+
+    /// What it holds now, and those that it names. May block.
+    ///
+    /// # Errors
+    /// One of them cannot be read, or others may write it.
+    pub fn read(&self) -> Result<Texts, ConfigError> {
+        Texts::read(&self.path).map_err(|misfit| self.problem(misfit))
+    }
+
+    /// The policy, where they hold this.
+    ///
+    /// # Errors
+    /// The first key that cannot be meant.
+    pub fn edition(&self, texts: &Texts) -> Result<Edition, ConfigError> {
+        Edition::of(texts, &self.ground).map_err(|misfit| self.problem(misfit))
+    }
+
+    fn problem(&self, misfit: ConfigError) -> ConfigError {
+        let path = self.path.display();
+        match misfit {
+            // Of the file itself.
+            ConfigError { key, problem } if key.is_empty() => {
+                ConfigError::new(POLICY_FILE, format_args!("`{path}` {problem}"))
+            }
+            of_key => ConfigError::new(POLICY_FILE, format_args!("`{path}`: {of_key}")),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! One kind of limit as it stands for one caller: the narrowest entry first.
+
+use std::sync::Arc;
+
+use crate::rule::{Applied, Draw, Mode, RuleId, Stance};
+
+/// An entry of the file that was found good.
+#[derive(Clone, Debug)]
+pub(in crate::policy) struct Limit<T> {
+    /// Where it stands.
+    pub(super) key: String,
+    pub(super) value: T,
+    pub(super) stance: Stance,
+    pub(super) candidate: Option<T>,
+    pub(super) link: Option<Arc<str>>,
+}
+
+/// The entries, down to the first that is in force for every call.
+#[derive(Clone, Debug)]
+pub(in crate::policy) struct Chain<T> {
+    rule: RuleId,
+    entries: Vec<Limit<T>>,
+}
+
+impl<T> Limit<T> {
+    /// What stands without being written.
+    pub(super) fn built_in(value: T) -> Self {
+        Self {
+            key: "the built-in one".to_owned(),
+            value,
+            stance: Stance::default(),
+            candidate: None,
+            link: None,
+        }
+    }
+
+    fn is_always_in_force(&self) -> bool {
+        self.stance.mode == Mode::Enforce && self.stance.share.is_whole()
+    }
+
+    /// The value and what is tried beside it.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        [&self.value].into_iter().chain(&self.candidate)
+    }
+}
+
+impl<T: Clone> Chain<T> {
+    /// `found` begins with the narrowest.
+    pub(super) fn of<'l>(rule: RuleId, found: impl IntoIterator<Item = &'l Limit<T>>) -> Self
+    where
+        T: 'l,
+    {
+        let mut entries = Vec::new();
+        for limit in found.into_iter().filter(|limit| limit.stance.mode != Mode::Off) {
+            entries.push(limit.clone());
+            if limit.is_always_in_force() {
+                break;
+            }
+        }
+        Self { rule, entries }
+    }
+
+    pub(super) fn rule(&self) -> &RuleId {
+        &self.rule
+    }
+
+    pub(super) fn entries(&self) -> &[Limit<T>] {
+        &self.entries
+    }
+
+    /// Those that some call is refused for.
+    pub(super) fn enforced(&self) -> impl Iterator<Item = &Limit<T>> {
+        self.entries.iter().filter(|limit| limit.stance.mode == Mode::Enforce)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether it is the same for every call.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.entries.iter().all(|limit| limit.stance.share.is_whole())
+    }
+
+    /// As it stands for one call: the narrowest entry that is in force for it, and what is narrower beside it, which
+    /// decides nothing. What is broader counts for callers that have nothing narrower.
+    pub(super) fn applied(&self, draw: Draw) -> impl Iterator<Item = Applied<T>> {
+        let mut is_found = false;
+        let modes = self.entries.iter().map(move |limit| (limit, limit.stance.of(&self.rule, draw)));
+        let until_found = modes.take_while(move |(_, mode)| {
+            let is_beyond = is_found;
+            is_found |= *mode == Mode::Enforce;
+            !is_beyond
+        });
+        until_found.filter(|(_, mode)| *mode != Mode::Off).flat_map(|(limit, mode)| {
+            let applied = |mode, candidate, value: &T| Applied {
+                rule: self.rule.clone(),
+                mode,
+                candidate,
+                value: value.clone(),
+                link: limit.link.clone(),
+            };
+            let live = applied(mode, false, &limit.value);
+            let tried = limit.candidate.as_ref().map(|value| applied(Mode::Audit, true, value));
+            [live].into_iter().chain(tried)
+        })
+    }
+}
