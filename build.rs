@@ -9,7 +9,7 @@ const FILES: [&str; 4] = [
     "gitpod/v1/prebuild.proto",
     "gitpod/v1/identity.proto",
     "gitpod/v1/pagination.proto",
-    "prebuild_gateway/v1/verdict.proto",
+    "prebuildgateway/v1/verdict.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

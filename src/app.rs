@@ -45,7 +45,6 @@ mod routes;
 use files::Files;
 use ground::{Ground, Orgs};
 use health::Health;
-use keys::FollowedKeys;
 use routes::Routes;
 
 /// How long readiness says "draining" before connections are told: load balancers look every second or so.
@@ -153,12 +152,10 @@ impl App {
 
     fn begin(ground: Ground, listeners: Listeners) -> Result<Self, StartError> {
         let Ground { resolved, server, metrics, learn, orgs, mut files, store } = ground;
-        let Resolved { config, tls, callers, policy, policy_file, way, request_metadata, redis: _ } =
-            resolved;
+        let Resolved { config, tls, callers, policy, policy_file, way, request_metadata, .. } = resolved;
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
-        let cors = config.cors.layer(&way.response_metadata);
         let policy =
             policies::begin(policy, policy_file, config.policy.reload_interval, &mut files, &metrics);
         let gateway = Gateway::new(Stages {
@@ -173,15 +170,13 @@ impl App {
             log_hosts: way.log_hosts,
             metrics: metrics.clone(),
         });
-        let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
-        let own = config.identity.upstream_tokens.enabled.then(|| {
-            let introspect = Arc::new(Introspection::new(learn.clone(), orgs.all()));
-            UpstreamTokens::new(&config.identity.upstream_tokens, introspect, metrics.clone())
-        });
         let Callers { keys, certificates, key_file, tokens } = callers;
         let issuers = tokens.issuers.clone();
-        let identities = Identities::new(keys).with_certificates(certificates).with_issuers(issuers.clone());
-        let identities = identities.with_upstream_tokens(own);
+        let identities = Identities::new(keys)
+            .with_certificates(certificates)
+            .with_issuers(issuers.clone())
+            .with_upstream_tokens(upstream_tokens(&config, &learn, &orgs, &metrics));
+        let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
         let wire = Wire {
             log: log.clone(),
             metrics: metrics.clone(),
@@ -193,19 +188,13 @@ impl App {
             explains: true,
         };
         // Outermost: a preflight has no key and is no call.
-        let routes = option_layer(cors).layer(Routes::new(wire.around(front), health.service()));
+        let cors = option_layer(config.cors.layer(&way.response_metadata));
+        let routes = cors.layer(Routes::new(wire.around(front), health.service()));
         let addresses = (listeners.gateway.local_addr()?, listeners.admin.local_addr()?);
-        let every = config.identity.reload_interval;
-        if let Some(file) = key_file {
-            let first = Ok(file.first().to_owned());
-            files.follow(FollowedKeys { file, identities }, first, every);
-        }
+        keys::follow(key_file, identities, config.identity.reload_interval, &mut files);
         credentials::follow(way.credential_files, &learn, config.upstream.reload_interval, &mut files);
-        if let Some(tls) = &tls {
-            files.follow(tls.clone(), tls.first(), tls.reload_interval());
-        }
-        issuers::keep_fresh(tokens, &mut files, every, &stop, &metrics);
-        let draining = AtomicBool::new(false);
+        tls.iter().for_each(|tls| files.follow(tls.clone(), tls.first(), tls.reload_interval()));
+        issuers::keep_fresh(tokens, &mut files, config.identity.reload_interval, &stop, &metrics);
         let state = Arc::new(State {
             log,
             metrics,
@@ -217,7 +206,7 @@ impl App {
             orgs,
             issuers,
             store,
-            draining,
+            draining: AtomicBool::new(false),
         });
         let serving = serve(server, tls, listeners.gateway, routes, drain.clone());
         let operating = tokio::spawn(admin::serve(listeners.admin, state.clone(), stop.clone()));
@@ -268,6 +257,14 @@ fn engine(config: &limit::Config, store: Option<&Store>, metrics: &Metrics) -> E
         }
         _ => Engine::local(MonotonicClock),
     }
+}
+
+/// Who may come with a token of upstream's own.
+fn upstream_tokens(config: &Config, learn: &Learn, orgs: &Orgs, metrics: &Metrics) -> Option<UpstreamTokens> {
+    config.identity.upstream_tokens.enabled.then(|| {
+        let introspect = Arc::new(Introspection::new(learn.clone(), orgs.all()));
+        UpstreamTokens::new(&config.identity.upstream_tokens, introspect, metrics.clone())
+    })
 }
 
 /// Counts what is outstanding by the orgs' own credentials.

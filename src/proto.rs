@@ -12,11 +12,11 @@ pub mod gitpod {
     }
 }
 
-/// `prebuild_gateway.v1`: what the gateway says of itself.
-pub mod prebuild_gateway {
+/// `prebuildgateway.v1`: what the gateway says of itself.
+pub mod prebuildgateway {
     #[allow(missing_docs)]
     pub mod v1 {
-        include!(concat!(env!("OUT_DIR"), "/prebuild_gateway.v1.rs"));
+        include!(concat!(env!("OUT_DIR"), "/prebuildgateway.v1.rs"));
     }
 }
 

@@ -1,5 +1,8 @@
 //! Keys come and go while the gateway runs: the key file is followed.
 
+use std::time::Duration;
+
+use super::files::Files;
 use crate::{
     config::{ConfigError, KeyFile, keys::KEYS_FILE},
     follow::{Follow, Taken},
@@ -8,9 +11,16 @@ use crate::{
 
 /// The file, and what knows the keys by it.
 #[derive(Debug)]
-pub(super) struct FollowedKeys {
-    pub(super) file: KeyFile,
-    pub(super) identities: Identities,
+struct FollowedKeys {
+    file: KeyFile,
+    identities: Identities,
+}
+
+pub(super) fn follow(file: Option<KeyFile>, identities: Identities, every: Duration, files: &mut Files) {
+    if let Some(file) = file {
+        let first = Ok(file.first().to_owned());
+        files.follow(FollowedKeys { file, identities }, first, every);
+    }
 }
 
 impl Follow for FollowedKeys {

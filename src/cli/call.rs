@@ -27,7 +27,7 @@ use crate::{
     connect::json::{Duplicates, to_json, to_wire},
     error::{Detail as _, code_name},
     front::{DRY_RUN, grpc::Raw},
-    proto::prebuild_gateway::v1::Verdict,
+    proto::prebuildgateway::v1::Verdict,
     rpc::{MethodSpec, methods},
 };
 

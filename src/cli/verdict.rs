@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::proto::prebuild_gateway::v1::{
+use crate::proto::prebuildgateway::v1::{
     Verdict,
     verdict::{Mode, Outcome, Quota, Ruling},
 };

@@ -4,7 +4,7 @@ use prost::Message;
 use prost_types::Any;
 use tonic_types::pb;
 
-use crate::proto::prebuild_gateway::v1::Verdict;
+use crate::proto::prebuildgateway::v1::Verdict;
 
 /// What every type URL of a detail begins with; the rest is the message's full name.
 pub const TYPE_URL_PREFIX: &str = "type.googleapis.com/";
@@ -44,5 +44,5 @@ impl Detail for pb::Help {
 }
 
 impl Detail for Verdict {
-    const NAME: &'static str = "prebuild_gateway.v1.Verdict";
+    const NAME: &'static str = "prebuildgateway.v1.Verdict";
 }

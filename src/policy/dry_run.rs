@@ -14,7 +14,7 @@ use crate::{
     call::{Call, Context, Reply},
     connect::json::to_json,
     error::{Code, Error, Origin, Reason, code_name},
-    proto::prebuild_gateway::v1::{Verdict, verdict},
+    proto::prebuildgateway::v1::{Verdict, verdict},
     rpc::MethodSpec,
     rule::{Mode, Outcome, Remaining, Ruling},
     stack::{Next, Stage},

@@ -41,6 +41,8 @@ def test_nothing_is_declared_that_no_method_reaches(tmp_path):
             declared |= {message.full_name, *nested(message)}
         declared |= {enum.full_name for enum in file.enum_types_by_name.values()}
 
+    # Beside the API's own there is what the gateway says of itself, in details of errors.
+    declared = {name for name in declared if not name.startswith("prebuildgateway.")}
     assert declared == {name for name in reached(methods(pool)) if name.startswith("gitpod.")}
 
 

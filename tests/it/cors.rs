@@ -133,6 +133,7 @@ async fn scripts_may_read_what_is_said_of_a_call_good_or_bad() {
                 "trailer-x-should-retry",
                 "trailer-x-team",
                 "x-dropped-fields",
+                "x-policy-warning",
                 "x-request-id",
                 "x-should-retry",
                 "x-team",

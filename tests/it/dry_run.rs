@@ -3,7 +3,7 @@
 use http::request::Builder;
 use prebuild_gateway::{
     call::Scope,
-    proto::prebuild_gateway::v1::Verdict,
+    proto::prebuildgateway::v1::Verdict,
     rpc::{self, Class, MethodSpec},
 };
 use prost::Message as _;
@@ -38,7 +38,7 @@ async fn in_every_protocol_the_verdict_is_an_error_and_nothing_is_forwarded() {
         ids.push(answered.id());
         let wrong = dialect.read(answered).result.unwrap_err();
         assert_eq!((wrong.code, wrong.reason.as_deref()), (9, Some("DRY_RUN")), "{dialect:?}");
-        assert!(wrong.details.iter().any(|name| name.ends_with("prebuild_gateway.v1.Verdict")), "{wrong:?}");
+        assert!(wrong.details.iter().any(|name| name.ends_with("prebuildgateway.v1.Verdict")), "{wrong:?}");
     }
     assert!(upstream.seen().is_empty());
     let audited = gateway.end().await;
@@ -58,7 +58,7 @@ async fn connect_shows_the_verdict_to_people_as_well() {
     let body = raw.call(request, creation(dialect)).await.body;
     let error: serde_json::Value = serde_json::from_slice(&body).unwrap();
     let details = error["details"].as_array().unwrap();
-    let verdict = details.iter().find(|detail| detail["type"] == "prebuild_gateway.v1.Verdict").unwrap();
+    let verdict = details.iter().find(|detail| detail["type"] == "prebuildgateway.v1.Verdict").unwrap();
     assert_eq!(verdict["debug"]["allowed"], true);
     assert_eq!(verdict["debug"]["requestJson"], value!({"projectId": ID, "spec": {}}).to_string());
 }

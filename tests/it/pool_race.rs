@@ -193,11 +193,11 @@ async fn a_foreign_pool_looks_like_an_absent_one() {
     assert_eq!(upstream.sandbox.executed("UpdateWarmPool"), 0);
 }
 
-/// Everything that the caller gets, but for id and time of the answer.
+/// Everything that the caller gets, but for id and time of the answer and what is left of its rate.
 fn bytes_of(status: &Status) -> (Code, String, String, Vec<String>) {
     let details = String::from_utf8_lossy(status.details()).replace(&status.id(), "ID");
     let headers = status.metadata().clone().into_headers();
-    let own = |name: &http::HeaderName| name == "x-request-id" || name == "date";
+    let own = |name: &http::HeaderName| ["x-request-id", "date", "ratelimit"].contains(&name.as_str());
     let shown = headers.iter().filter(|(name, _)| !own(name)).map(|header| format!("{header:?}"));
     (status.code(), status.message().to_owned(), details, shown.collect())
 }

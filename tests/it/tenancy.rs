@@ -140,7 +140,8 @@ fn absent() -> Answer {
     Answer::Bytes(http(404, headers, &body.to_string()))
 }
 
-/// Everything that the caller gets but for the request's id and the date, with what is in base64 laid open.
+/// Everything that the caller gets but for the request's id, the date and what is left of its rate, with what is in base64
+/// laid open.
 fn bytes_of(answered: Answered) -> String {
     let id = answered.id();
     let open = |text: &str| {
@@ -151,16 +152,24 @@ fn bytes_of(answered: Answered) -> String {
     for (name, value) in answered.headers.iter().chain(&answered.trailers) {
         let value = value.to_str().unwrap();
         match name.as_str() {
-            "date" | "x-request-id" => {}
+            // The length of what has them in it is not the same, either.
+            "date" | "x-request-id" | "ratelimit" | "content-length" => {}
             bin if bin.ends_with("-bin") => lines.push(format!("{bin}: {}", open(value))),
             name => lines.push(format!("{name}: {value}")),
         }
     }
     let is_text = lines.iter().any(|line| line.contains("grpc-web-text"));
     let body = if is_text { STANDARD.decode(&answered.body).unwrap().into() } else { answered.body };
-    let body = String::from_utf8_lossy(&body).into_owned();
+    let body = match body.first() {
+        // The trailers of gRPC-Web, behind their length.
+        Some(0x80) => {
+            let trailers = String::from_utf8_lossy(&body[5..]).into_owned();
+            trailers.lines().filter(|line| !line.starts_with("ratelimit:")).collect::<Vec<_>>().join("\n")
+        }
+        _ => String::from_utf8_lossy(&body).into_owned(),
+    };
     // Details in a Connect body, and in a gRPC-Web trailer.
-    let words = body.split(['"', ' ', '\r']).map(|word| match word.starts_with('C') {
+    let words = body.split(['"', ' ', '\r', '\n']).map(|word| match word.starts_with('C') {
         true if word.len() > 100 => open(word),
         _ => word.to_owned(),
     });

@@ -1,5 +1,7 @@
+//! How a verdict is shown.
+
 use super::*;
-use crate::proto::prebuild_gateway::v1::verdict::Refusal;
+use crate::proto::prebuildgateway::v1::verdict::Refusal;
 
 #[test]
 fn a_verdict_is_read_from_top_to_bottom() {

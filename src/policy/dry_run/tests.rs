@@ -1,3 +1,5 @@
+//! Both ends of a dry run, with a judge between them.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};

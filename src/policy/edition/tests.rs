@@ -53,7 +53,7 @@ fn minutes(minutes: u64) -> Duration {
 #[test]
 fn every_bad_policy_says_in_one_line_what_is_wrong() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad-policies");
-    let rules = fs::read_dir(directory.join("rules")).unwrap().map(|entry| entry.unwrap().path());
+    let rules = fs::read_dir(directory.join("there")).unwrap().map(|entry| entry.unwrap().path());
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let files: Vec<_> = files.filter(|path| path.is_file()).collect();
     // Version control does not keep modes.
