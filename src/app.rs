@@ -156,14 +156,14 @@ impl App {
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
-        let policy =
-            policies::begin(policy, policy_file, config.policy.reload_interval, &mut files, &metrics);
+        let budgets = budgets(&config, &learn, &way.parting, &metrics);
+        let policy = policies::begin(policy, policy_file, &config.policy, &mut files, &budgets, &metrics);
         let gateway = Gateway::new(Stages {
             tasks: tasks.clone(),
             log: log.clone(),
             bind: Bind(policy.clone()),
             limits: Limits::new(engine(&config.limits, store.as_ref(), &metrics)),
-            budgets: budgets(&config, &learn, &way.parting, &metrics),
+            budgets,
             validate: Validate { stricter: config.validation.stricter },
             learn: learn.clone(),
             parting: way.parting,

@@ -104,7 +104,7 @@ impl Gateway {
             // has ended.
             .layer(stage(Resolve::new(upstream.clone(), tenancy.clone(), metrics.clone())))
             // Judges the effective request, and alone makes a Permitted<Call>.
-            .layer(stage(Authorize))
+            .layer(stage(Authorize::default()))
             // Only what was allowed spends; and what is not to be had goes on record as a refusal, not as an intent.
             .layer(stage(budgets))
             // Below the last judgement, above the first effect.

@@ -1,17 +1,18 @@
 //! What a caller may ask for. Only this room makes a [`Permitted`], and only a `Permitted<Call>` goes upstream.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use applied::Limits;
+use rules::Question;
 
 use crate::{
     call::{Call, Reply},
     error::{Error, Reason},
     rpc::Class,
-    rule::Ruling,
+    rule::{Draw, Ruling},
     stack::{Next, Stage},
 };
 
@@ -26,7 +27,7 @@ pub mod judge;
 pub mod refusal;
 pub mod rules;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod texts;
 pub mod validate;
 
@@ -73,7 +74,40 @@ pub struct Validate {
 
 /// Checks what needs the object that the call is about, and permits the call.
 #[derive(Clone, Copy, Debug)]
-pub struct Authorize;
+pub struct Authorize {
+    /// The clock on the wall, which rules may look at.
+    pub now: fn() -> SystemTime,
+}
+
+impl Default for Authorize {
+    fn default() -> Self {
+        Self { now: SystemTime::now }
+    }
+}
+
+impl Authorize {
+    /// By the limits, then by the operator's rules: what is broken is told at once.
+    ///
+    /// # Errors
+    /// No policy has been bound to the call: nothing goes upstream unjudged.
+    fn judge(self, call: &Call) -> Result<Vec<Ruling>, Error> {
+        let (Some(limits), Some(edition)) = (call.left.get::<Arc<Limits>>(), call.left.get::<Arc<Edition>>())
+        else {
+            return Err(Error::refuse(Reason::Internal));
+        };
+        let mut rulings = judge::request(call.method, &call.facts, limits);
+        rulings.extend(edition.rules().judge(&Question {
+            identity: &call.identity,
+            method: call.method,
+            facts: &call.facts,
+            draw: Draw::new(call.context.id().as_u128()),
+            now: (self.now)(),
+            peer: call.context.peer().map(|peer| peer.ip()),
+            protocol: call.context.protocol().unwrap_or_default(),
+        }));
+        Ok(rulings)
+    }
+}
 
 impl<T> Permitted<T> {
     pub fn get(&self) -> &T {
@@ -116,10 +150,7 @@ impl Stage<Call> for Authorize {
 
     async fn call<S: Next<Permitted<Call>, Reply>>(&self, call: Call, next: S) -> Result<Reply, Error> {
         validate::resolved(&call.facts)?;
-        let mut rulings = Vec::new();
-        if let Some(limits) = call.left.get::<Arc<Limits>>() {
-            rulings.extend(judge::request(call.method, &call.facts, limits));
-        }
+        let rulings = self.judge(&call)?;
         ruled(&call, rulings)?;
         call.context.set_permitted();
         next.run(Permitted(call)).await

@@ -1,13 +1,12 @@
 //! The policy changes while the gateway runs: its files are followed.
 
-use std::time::Duration;
-
 use super::files::Files;
 use crate::{
     admin::Check,
+    budget::Budgets,
     config::{ConfigError, POLICY_FILE, PolicyFile},
     follow::{Follow, Taken},
-    policy::{Edition, Policy, Texts},
+    policy::{Edition, Policy, Source, Texts},
     telemetry::Metrics,
 };
 
@@ -16,6 +15,7 @@ use crate::{
 struct FollowedPolicy {
     file: PolicyFile,
     policy: Policy,
+    budgets: Budgets,
     metrics: Metrics,
 }
 
@@ -23,15 +23,18 @@ struct FollowedPolicy {
 pub(super) fn begin(
     first: Edition,
     file: Option<PolicyFile>,
-    every: Duration,
+    source: &Source,
     files: &mut Files,
+    budgets: &Budgets,
     metrics: &Metrics,
 ) -> Policy {
+    budgets.follow(&first.budgeted());
     metrics.policy_in_force(first.version().as_str());
     let policy = Policy::new(first);
     if let Some(file) = file {
         let first = Ok(file.first().clone());
-        files.follow(FollowedPolicy { file, policy: policy.clone(), metrics: metrics.clone() }, first, every);
+        let (policy, budgets, metrics) = (policy.clone(), budgets.clone(), metrics.clone());
+        files.follow(FollowedPolicy { file, policy, budgets, metrics }, first, source.reload_interval);
     }
     policy
 }
@@ -51,7 +54,9 @@ impl Follow for FollowedPolicy {
         let edition = look.and_then(|texts| self.file.edition(&texts));
         let taken = edition.map(|edition| {
             self.metrics.policy_in_force(edition.version().as_str());
+            let budgeted = edition.budgeted();
             self.policy.replace(edition);
+            self.budgets.follow(&budgeted);
         });
         taken.into()
     }

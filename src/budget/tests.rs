@@ -24,7 +24,7 @@ use crate::{
         tests::{call, reply},
     },
     error::{Code, Detail as _, Error, Reason, Retry, Sent},
-    policy::{Authorize, Permitted, bounds},
+    policy::{Authorize, Permitted, bounds, tests::Unruled},
     proto::gitpod::v1 as pb,
     rpc::{self, Object, Seen, Sizes},
     rule::{Applied, Budget, BudgetOf, Burden, Mode, Outcome},
@@ -111,8 +111,11 @@ where
     F: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
     let upstream = move |call: Permitted<Call>| upstream(call.into_inner());
-    let mut stack =
-        ServiceBuilder::new().layer(stage(Authorize)).layer(stage(budgets)).service(service_fn(upstream));
+    let mut stack = ServiceBuilder::new()
+        .layer(stage(Unruled))
+        .layer(stage(Authorize::default()))
+        .layer(stage(budgets))
+        .service(service_fn(upstream));
     stack.call(call).await
 }
 
@@ -297,7 +300,10 @@ async fn what_becomes_of_a_claim_by_the_calls_end() {
             let end = Arc::clone(&end);
             async move { end() }
         });
-        let stack = ServiceBuilder::new().layer(stage(Authorize)).layer(stage(fixture.budgets.clone()));
+        let stack = ServiceBuilder::new()
+            .layer(stage(Unruled))
+            .layer(stage(Authorize::default()))
+            .layer(stage(fixture.budgets.clone()));
         drop(stack.service(upstream).call(create(vec![running(1, Mode::Enforce)])).await);
         assert_eq!(fixture.used().await, used, "{index}");
         fixture.seconds.fetch_add(1000, Ordering::Relaxed);

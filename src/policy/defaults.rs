@@ -27,7 +27,8 @@ impl Stage<Call> for WriteDefaults {
     async fn call<S: Next<Call, Reply>>(&self, mut call: Call, next: S) -> Result<Reply, Error> {
         if let Some(limits) = call.left.get::<Arc<Limits>>().cloned() {
             write(&mut call, &limits)?;
-            call.bound.needs_object |= judge::needs_object(call.method, &call.facts, &limits);
+            let need = judge::needs_object(call.method, &call.facts, &limits);
+            call.bound.needs_object = call.bound.needs_object.max(need);
         }
         next.run(call).await
     }

@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, num::NonZeroU32};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::rules::Otherwise;
 use crate::{
     call::{OrgId, SubjectId},
     file::form::{self, Misfit},
@@ -76,9 +77,10 @@ pub struct Limits {
     pub max_pool_size: Option<Entry<i64>>,
     /// Of a list's page, 1 to 100. A request without one counts as 25.
     pub max_page_size: Option<Entry<i64>>,
-    /// Projects that calls may be about, by id; at most 25 in `allow`.
+    /// Projects that calls may be about, by id; at most 25 in `allow`. With mode `warn` or `enforce` for all calls
+    /// (`share` 1), as lists are narrowed by it.
     pub projects: Option<Entry<Selected>>,
-    /// Environment classes that prebuilds and warm pools may have, by id.
+    /// Environment classes that prebuilds and warm pools may have, by id; `share` as of `projects`.
     pub environment_classes: Option<Entry<Selected>>,
     /// Calls of the org in flight, at least 1; not of a subject. Default: a quarter of the gateway's `limits.in_flight`.
     pub in_flight: Option<Entry<i64>>,
@@ -132,11 +134,11 @@ pub struct Budgets {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BudgetSet {
-    /// Prebuilds that have not ended, 0 to 1000000.
+    /// Prebuilds that have not ended, 0 to 10000.
     pub running_prebuilds: Option<Entry<i64>>,
     /// Sum of `max_size` over all warm pools, 0 to 1000000.
     pub warm_instances: Option<Entry<i64>>,
-    /// Creations of prebuilds in any stretch of a length.
+    /// Creations of prebuilds in any stretch of a length, 0 to 10000.
     pub creates: Option<Entry<Creates>>,
 }
 
@@ -147,16 +149,7 @@ pub struct Rules {
     /// Relative to the directory of the policy file, and below it; at most 32.
     pub files: Vec<String>,
     /// What becomes of a call that no rule permits or forbids.
-    pub default: Fallback,
-}
-
-/// What becomes of a call that no rule is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Fallback {
-    #[default]
-    Permit,
-    Forbid,
+    pub default: Otherwise,
 }
 
 impl Document {

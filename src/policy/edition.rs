@@ -1,14 +1,15 @@
 //! One edition of the policy: a whole document, checked, with its version. What a call is judged by never changes under it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     num::{NonZeroU32, NonZeroUsize},
     sync::Arc,
 };
 
 use super::{
     applied::Limits,
-    document::{Document, Fallback},
+    document::Document,
+    rules::{Mistake, Rules},
     texts::Texts,
 };
 use crate::{
@@ -54,9 +55,7 @@ pub struct Edition {
     orgs: HashMap<OrgId, OrgStanding>,
     /// Of an org that is none of the config's, which identity never yields.
     others: Standing,
-    /// The operator's rules, by the names of their files.
-    rules: Vec<(String, String)>,
-    fallback: Fallback,
+    rules: Rules,
 }
 
 /// What calls take of a rate, where it is not 1.
@@ -114,8 +113,7 @@ impl Edition {
             costs,
             orgs,
             others,
-            rules: texts.rules.clone(),
-            fallback: document.rules.default,
+            rules: Rules::compile(&texts.rules, document.rules.default).map_err(|all| misfit(&all))?,
         })
     }
 
@@ -128,17 +126,12 @@ impl Edition {
         self.revision.as_deref()
     }
 
-    /// The operator's rules as they are written, by the names of their files.
-    pub fn rules(&self) -> &[(String, String)] {
+    /// The operator's own rules.
+    pub fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// What becomes of a call that no rule is about.
-    pub fn fallback(&self) -> Fallback {
-        self.fallback
-    }
-
-    /// What it sets one call: the typed limits, and what other stages need to know.
+    /// What its limits set one call: the typed ones, and what other stages need to know.
     pub fn apply(
         &self,
         org: &OrgId,
@@ -149,14 +142,14 @@ impl Edition {
         let standing =
             self.orgs.get(org).map_or(&self.others, |org| org.subjects.get(subject).unwrap_or(&org.org));
         let limits = standing.limits(draw);
-        let mut bound = standing.bound(method, &self.costs, &limits, draw);
-        bound.needs_object |= !self.rules.is_empty();
+        let bound = standing.bound(method, &self.costs, &limits, draw);
         (limits, bound)
     }
 
-    /// Whether what an org has running upstream has to be known.
-    pub fn has_budgets(&self, org: &OrgId) -> bool {
-        self.orgs.get(org).is_some_and(|org| org.org.has_budgets())
+    /// The orgs of which it has to be known what they have running upstream: those with a budget, in whatever mode.
+    pub fn budgeted(&self) -> BTreeSet<OrgId> {
+        let budgeted = self.orgs.iter().filter(|(_, standing)| standing.org.has_budgets());
+        budgeted.map(|(org, _)| org.clone()).collect()
     }
 
     /// The rate of all calls of an org.
@@ -234,6 +227,16 @@ fn built_in(ground: &Ground) -> Part {
 fn default_rate() -> Rate {
     let count = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
     Rate::per_second(count(DEFAULT_RATE), count(DEFAULT_BURST))
+}
+
+/// The first mistake, and how many more there are: a line is all that there is room for.
+fn misfit(mistakes: &[Mistake]) -> Misfit {
+    let Some(first) = mistakes.first() else { return Misfit::new("rules", "cannot be read") };
+    let more = match mistakes.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    Misfit::new(first.place(), format_args!("{}{more}", first.said()))
 }
 
 fn check_revision(revision: Option<&str>) -> Result<(), Misfit> {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     rpc::{Facts, MethodSpec, Object},
-    rule::{Applied, Outcome, Ruling, Selection},
+    rule::{Applied, Need, Outcome, Ruling, Selection},
 };
 
 #[cfg(test)]
@@ -83,14 +83,18 @@ pub fn request(method: &'static MethodSpec, facts: &Facts, limits: &Limits) -> V
 }
 
 /// Whether a limit cannot be judged without the object that the call is about.
-pub fn needs_object(method: &'static MethodSpec, facts: &Facts, limits: &Limits) -> bool {
-    let selects = selections(facts, limits).into_iter().any(|(selected, limits)| {
-        !method.takes(selected.field) && limits.iter().any(|limit| !limit.value.is_all())
-    });
+pub fn needs_object(method: &'static MethodSpec, facts: &Facts, limits: &Limits) -> Need {
+    if method.lookup.is_none() {
+        return Need::Not;
+    }
+    let selecting =
+        selections(facts, limits).into_iter().filter(|(selected, _)| !method.takes(selected.field));
+    let selecting = selecting.flat_map(|(_, limits)| limits).filter(|limit| !limit.value.is_all());
+    let selecting = selecting.map(|limit| Need::of(limit.is_enforced()));
     let (min, max) = facts.sizes.bounds();
-    let is_sized = !(limits.min_pool_size.is_empty() && limits.max_pool_size.is_empty());
-    let lacks_sizes = is_sized && method.takes(MAX_SIZE) && (min.is_none() || max.is_none());
-    method.lookup.is_some() && (selects || lacks_sizes)
+    let lacks_sizes = method.takes(MAX_SIZE) && (min.is_none() || max.is_none());
+    let sizing = limits.min_pool_size.iter().chain(&limits.max_pool_size).filter(|_| lacks_sizes);
+    selecting.chain(sizing.map(|limit| Need::of(limit.is_enforced()))).max().unwrap_or_default()
 }
 
 fn each<T>(rulings: &mut Vec<Ruling>, limits: &[Applied<T>], judge: impl Fn(&T) -> Result<(), Breach>) {
@@ -146,7 +150,12 @@ fn min_size(facts: &Facts, bound: i32) -> Result<(), Breach> {
     let (min, _) = effective(facts);
     let sets_both = facts.sizes.min.is_none() && facts.sizes.max.is_none() && facts.sizes.desired.is_some();
     let field = if sets_both { DESIRED_SIZE } else { MIN_SIZE };
-    if min >= bound { Ok(()) } else { Err(Breach::of(field, format!("must be at least {bound}"))) }
+    let is_known = is_known(facts, facts.sizes.bounds().0);
+    if min >= bound {
+        Ok(())
+    } else {
+        Err(Breach::of(field, format!("must be at least {bound}")).known(is_known))
+    }
 }
 
 fn max_size(facts: &Facts, bound: i32) -> Result<(), Breach> {
@@ -159,7 +168,13 @@ fn max_size(facts: &Facts, bound: i32) -> Result<(), Breach> {
         [(MAX_SIZE, facts.sizes.max), (DESIRED_SIZE, facts.sizes.desired), (MIN_SIZE, facts.sizes.min)];
     let above = given.into_iter().find(|(_, size)| size.is_some_and(|size| size > bound));
     let field = above.map_or(MAX_SIZE, |(field, _)| field);
-    Err(Breach::of(field, format!("must be at most {bound}")))
+    let is_known = above.is_some() || is_known(facts, facts.sizes.bounds().1);
+    Err(Breach::of(field, format!("must be at most {bound}")).known(is_known))
+}
+
+/// Whether a bound that the pool would have is more than the most that it may be.
+fn is_known(facts: &Facts, given: Option<i32>) -> bool {
+    given.is_some() || facts.pool.is_none() || facts.resource.is_some()
 }
 
 fn page_size(facts: &Facts, max: i32) -> Result<(), Breach> {
@@ -172,6 +187,10 @@ fn page_size(facts: &Facts, max: i32) -> Result<(), Breach> {
 impl Breach {
     fn of(field: &'static str, bound: impl Into<Cow<'static, str>>) -> Self {
         Self { outcome: Outcome::Broken, field, bound: bound.into() }
+    }
+
+    fn known(self, is_known: bool) -> Self {
+        if is_known { self } else { Self { outcome: Outcome::Failed, ..self } }
     }
 }
 

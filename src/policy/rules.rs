@@ -26,7 +26,7 @@ use self::{
 use crate::{
     call::Identity,
     rpc::{Facts, MethodSpec, Object},
-    rule::{Draw, Mode, Outcome, RuleId, Ruling},
+    rule::{Draw, Mode, Need, Outcome, RuleId, Ruling},
 };
 
 mod compile;
@@ -153,28 +153,16 @@ impl Rules {
     }
 
     /// Whether a rule looks at the object that the call is about, so that it has to be looked up first.
-    pub fn needs_object(&self, identity: &Identity, method: &MethodSpec) -> bool {
+    pub fn needs_object(&self, identity: &Identity, method: &MethodSpec, draw: Draw) -> Need {
         let Some(plan) = self.plans.get(method.path).filter(|plan| plan.about.is_object()) else {
-            return false;
+            return Need::Not;
         };
         let (subject, org) = (self.types.subject(identity), self.types.org(identity));
-        self.concerned(plan).any(|rule| {
-            rule.stance.mode != Mode::Off
-                && (rule.touches.object || rule.touches.class)
-                && rule.may_concern(&subject, &org)
-        })
-    }
-
-    /// Whether a rule in force for the call looks at an environment class that the call may leave to upstream: without
-    /// one, [`judge`](Self::judge) has it fail.
-    pub fn needs_class(&self, question: &Question<'_>) -> bool {
-        let Some(plan) = self.plans.get(question.method.path) else { return false };
-        plan.takes_class()
-            && self.concerned(plan).any(|rule| {
-                rule.touches.class
-                    && rule.stance.of(&rule.id, question.draw) == Mode::Enforce
-                    && self.may_concern(rule, plan, question)
-            })
+        let looking = self
+            .concerned(plan)
+            .filter(|rule| (rule.touches.object || rule.touches.class) && rule.may_concern(&subject, &org));
+        let modes = looking.map(|rule| rule.stance.of(&rule.id, draw)).filter(|mode| *mode != Mode::Off);
+        modes.map(|mode| Need::of(mode == Mode::Enforce)).max().unwrap_or_default()
     }
 
     fn concerned<'r>(&'r self, plan: &'r Plan) -> impl Iterator<Item = &'r Rule> {

@@ -1,6 +1,10 @@
 //! The stages of this room on the way of a call, with the sandbox as its upstream.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use prost::Message;
 use tokio::net::TcpListener;
@@ -8,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::{Service as _, ServiceBuilder, util::BoxCloneSyncService};
 use uuid::Uuid;
 
-use super::{Authorize, InScope, Stricter, Validate, WriteDefaults, applied::Limits};
+use super::{Authorize, Edition, Ground, InScope, Stricter, Validate, WriteDefaults, applied::Limits};
 use crate::{
     call::{self, Call, Context, OrgId, Reply, Token},
     connect::metadata::AllowList,
@@ -17,7 +21,7 @@ use crate::{
     rpc::{self, CREATE_PREBUILD, CREATE_WARM_POOL, MethodSpec},
     rule::{Applied, Mode, Selection},
     sandbox::{Clock, Life, Org, Rules, Sandbox, Settings},
-    stack::stage,
+    stack::{Next, Stage, stage},
     telemetry::Metrics,
     upstream::{
         Base, Client, Config, Credentials, Holding, Organizations, PageKey, Parting, Resolve, Tenancy,
@@ -31,6 +35,10 @@ mod lists;
 
 /// What parts the orgs upstream: both ways.
 const STRICT: [bool; 2] = [false, true];
+
+/// In place of the policy's first stage: nothing but what a test has set is set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unruled;
 
 /// The call plane's stages that policies and look-ups are in, in their order.
 struct Bench {
@@ -116,6 +124,21 @@ impl Bench {
     }
 }
 
+impl Stage<Call> for Unruled {
+    type Passes = Call;
+    type Response = Reply;
+
+    async fn call<S: Next<Call, Reply>>(&self, mut call: Call, next: S) -> Result<Reply, Error> {
+        static EDITION: LazyLock<Arc<Edition>> =
+            LazyLock::new(|| Arc::new(Edition::built_in(&Ground::default()).unwrap()));
+        call.left.get_or_insert_default::<Arc<Limits>>();
+        if call.left.get::<Arc<Edition>>().is_none() {
+            call.left.insert(EDITION.clone());
+        }
+        next.run(call).await
+    }
+}
+
 fn plane(upstream: SocketAddr, orgs: &[Org], is_strict: bool) -> BoxCloneSyncService<Call, Reply, Error> {
     let config = Config::at(format!("http://{upstream}/api"));
     let base = Base::parse(&config.base_url).unwrap();
@@ -144,7 +167,8 @@ fn plane(upstream: SocketAddr, orgs: &[Org], is_strict: bool) -> BoxCloneSyncSer
             .layer(stage(WriteDefaults))
             .layer(stage(Validate { stricter: Stricter::Forward }))
             .layer(stage(Resolve::new(upstream.clone(), tenancy.clone(), metrics)))
-            .layer(stage(Authorize))
+            .layer(stage(Unruled))
+            .layer(stage(Authorize::default()))
             .layer(stage(Walk::new(upstream.clone(), tenancy.clone())))
             .layer(stage(tenancy))
             .service(upstream),

@@ -87,6 +87,17 @@ pub struct Selection {
     pub deny: Arc<BTreeSet<Uuid>>,
 }
 
+/// How much something is needed that has to be looked up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    #[default]
+    Not,
+    /// Rules look at it that decide nothing. Nor may it that it cannot be had.
+    Wanted,
+    /// A rule in force judges it: without it the call is refused.
+    Required,
+}
+
 /// What the policy sets a call, for the stages that count and look up. Filled by the policy's first stage: one policy
 /// judges the whole call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,11 +106,18 @@ pub struct Bound {
     /// Calls of the org in flight.
     pub in_flight: Vec<Applied<u32>>,
     pub budgets: Vec<Budget>,
-    /// A rule judges the object that the call is about: it has to be looked up.
-    pub needs_object: bool,
+    /// Whether rules judge the object that the call is about.
+    pub needs_object: Need,
     /// What of a list is shown.
     pub projects: Selection,
     pub classes: Selection,
+}
+
+impl Need {
+    /// Of a rule that is in force, or one that is only looked at.
+    pub const fn of(is_enforced: bool) -> Self {
+        if is_enforced { Self::Required } else { Self::Wanted }
+    }
 }
 
 impl Rate {

@@ -152,6 +152,11 @@ impl Metrics {
         self.0.pool_bounds_crossed.inc();
     }
 
+    /// A look-up failed that only rules wanted that decide nothing.
+    pub fn shadow_lookup_failed(&self) {
+        self.0.shadow_lookups_failed.inc();
+    }
+
     /// A refusal was one too many for the peer's address.
     pub fn peer_limited(&self) {
         self.0.peer_limited.inc();

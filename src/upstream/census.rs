@@ -1,4 +1,7 @@
 //! Counts what an org has outstanding, by lists that its own credential shows, judged as any answer is.
+//!
+//! Each org of the config has a credential, also one whose callers come with tokens of upstream's own: those see what
+//! their users see, and nobody counts by them.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use http::HeaderMap;
@@ -19,12 +20,17 @@ use crate::{
     call::{Call, Reply},
     error::{Error, Reason, Sent},
     rpc::{Lookup, Object, Sizes},
+    rule::Need,
     stack::{Next, Stage},
     telemetry::Metrics,
 };
 
 #[cfg(test)]
 mod tests;
+
+/// What is looked up for rules that decide nothing must not cost the call its time: a second at most, and a quarter of
+/// what it has left.
+const SHADOW_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The stage.
 #[derive(Clone, Debug)]
@@ -61,7 +67,8 @@ impl Resolve {
 
     /// Reads the object through the org's own credential: what the org may not see is absent, and that is said before
     /// any rule is looked at.
-    async fn look_up(&self, call: &Call, lookup: Lookup) -> Result<Object, Error> {
+    async fn look_up(&self, call: &Call, lookup: Lookup, need: Need) -> Result<Object, Error> {
+        let left = call.deadline.remaining().unwrap_or_default();
         let result = self
             .upstream
             .send(Outgoing {
@@ -71,7 +78,7 @@ impl Resolve {
                 query: String::new(),
                 metadata: HeaderMap::new(),
                 gate: Gate::new(call.deadline, call.gone.clone()),
-                patience: call.deadline.remaining().unwrap_or_default(),
+                patience: if need == Need::Required { left } else { (left / 4).min(SHADOW_PATIENCE) },
             })
             .await;
         let object =
@@ -102,26 +109,33 @@ impl Resolve {
     /// The object, where a rule or its org has to be known. Its sizes are in it only where they count: a change of all
     /// of them is none against what they were.
     async fn resource(&self, call: &Call, lookup: Lookup, id: String) -> Result<Option<Object>, Error> {
-        let is_judged = call.bound.needs_object;
-        // What is budgeted is the difference from the pool's present size.
-        let is_budgeted = call.method.adds.is_some() && !call.bound.budgets.is_empty();
-        let needs_sizes =
-            call.facts.sizes.lack_one_bound() || is_budgeted || (is_judged && call.method.takes("max_size"));
+        let (sizes, judged) = (sizes_needed(call), call.bound.needs_object);
         let org = &call.identity.org;
-        if !needs_sizes {
-            // The answer to a read is itself judged by whose it is.
-            let is_parted = self.tenancy.parting().holding(org).is_some() && !call.method.is_look_up();
-            if !is_judged && !is_parted {
-                return Ok(None);
-            }
-            if let Some(object) = self.tenancy.known(org, lookup.method, &id) {
-                return Ok(Some(object));
-            }
+        // The answer to a read is itself judged by whose it is.
+        let is_parted = self.tenancy.parting().holding(org).is_some() && !call.method.is_look_up();
+        let need = sizes.max(judged).max(if is_parted { Need::Required } else { Need::Not });
+        if need == Need::Not {
+            return Ok(None);
+        }
+        let known = || self.tenancy.known(org, lookup.method, &id);
+        if let Some(object) = Some(sizes).filter(|sizes| *sizes == Need::Not).and_then(|_| known()) {
+            return Ok(Some(object));
         }
         call.context.set_lookup(id);
-        let object = self.look_up(call, lookup).await?;
-        let sizes = if needs_sizes { object.sizes } else { Sizes::default() };
-        Ok(Some(Object { sizes, ..object }))
+        let object = self.look_up(call, lookup, need).await;
+        let sized = |object: Object| match sizes {
+            Need::Not => Object { sizes: Sizes::default(), ..object },
+            Need::Wanted | Need::Required => object,
+        };
+        match object {
+            Ok(object) => Ok(Some(sized(object))),
+            // What upstream shows of another org's is no rule's decision, and no call goes there knowingly.
+            Err(error) if need == Need::Required || call.context.mismatch().is_some() => Err(error),
+            Err(_) => {
+                self.metrics.shadow_lookup_failed();
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -147,6 +161,20 @@ impl Stage<Call> for Resolve {
             self.metrics.pool_bounds_crossed();
         }
         result
+    }
+}
+
+/// Whether the sizes that a pool has count.
+fn sizes_needed(call: &Call) -> Need {
+    if call.facts.sizes.lack_one_bound() {
+        return Need::Required;
+    }
+    // What is budgeted is the difference from the pool's present size.
+    let budgets = call.bound.budgets.iter().filter(|_| call.method.adds.is_some());
+    let budgeted = budgets.map(|budget| Need::of(budget.burden.is_enforced())).max().unwrap_or_default();
+    match call.method.takes("max_size") {
+        true => budgeted.max(call.bound.needs_object),
+        false => budgeted,
     }
 }
 

@@ -17,6 +17,8 @@ mod deadlines;
 mod drain;
 mod dry_run;
 #[cfg(test)]
+mod guardrails;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod health;

@@ -10,7 +10,7 @@ use crate::{
     audit::{Audit, Intent},
     call::{Call, Reply, tests::reply},
     error::{Code, Error, Reason, Sent},
-    policy::{Authorize, Permitted},
+    policy::{Authorize, Permitted, tests::Unruled},
     rpc::{Class, Object, Seen},
     stack::stage,
 };
@@ -34,7 +34,8 @@ where
     };
     let mut stack = ServiceBuilder::new()
         .layer(stage(Audit::new(fixture.log.clone())))
-        .layer(stage(Authorize))
+        .layer(stage(Unruled))
+        .layer(stage(Authorize::default()))
         .layer(stage(Intent::new(fixture.log.clone())))
         .service(service_fn(upstream));
     stack.call(call).await

@@ -25,7 +25,7 @@ use crate::{
     call::{Call, Census as _, Deadline, OrgId, Reply, Token},
     connect::metadata::AllowList,
     error::{Code, Error, Reason},
-    policy::Authorize,
+    policy::{Authorize, tests::Unruled},
     proto::gitpod::v1 as pb,
     rpc,
     rule::{BudgetOf, Burden, Mode},
@@ -82,7 +82,10 @@ impl Bench {
                 late: Duration::from_secs(5),
             };
             let budgets = Budgets::new(ledger.clone(), Arc::new(census.clone()), settings, Metrics::new());
-            let stack = ServiceBuilder::new().layer(stage(Authorize)).layer(stage(budgets.clone()));
+            let stack = ServiceBuilder::new()
+                .layer(stage(Unruled))
+                .layer(stage(Authorize::default()))
+                .layer(stage(budgets.clone()));
             (BoxCloneSyncService::new(stack.service(upstream.clone())), budgets)
         };
         let replicas = (0..replicas).map(replica).collect();

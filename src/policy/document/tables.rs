@@ -12,7 +12,7 @@ use crate::rule::{Mode, Rate, Share};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Creates {
-    /// 0 to 1000000.
+    /// 0 to 10000.
     pub count: i64,
     /// 1 s to 31 days.
     pub window: Span,
@@ -49,7 +49,7 @@ struct RateTable {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CreatesTable {
-    /// 0 to 1000000.
+    /// 0 to 10000.
     count: i64,
     /// 1 s to 31 days.
     window: Span,

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     call::{Scope, Scopes, tests},
     error::{Detail as _, Retry},
-    policy::Authorize,
+    policy::{Authorize, tests::Unruled},
     proto::gitpod::v1::{CreatePrebuildRequest, PrebuildSpec},
     rpc::CREATE_PREBUILD,
     rule::Applied,
@@ -53,7 +53,8 @@ where
     let stack = ServiceBuilder::new()
         .layer(stage(DryRun))
         .layer(stage(Judge(judge)))
-        .layer(stage(Authorize))
+        .layer(stage(Unruled))
+        .layer(stage(Authorize::default()))
         .layer(stage(Halt))
         .service(service_fn(move |call: Permitted<Call>| {
             assert_eq!(call.get().context.id(), id);

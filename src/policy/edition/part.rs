@@ -30,6 +30,8 @@ const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_WINDOW: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 /// Far more than upstream runs for anybody.
 const MAX_COUNT: i64 = 1_000_000;
+/// Of prebuilds each one counted is kept by its id.
+const MAX_PREBUILDS: i64 = 10_000;
 /// The buckets count whole nanoseconds between calls: up to here a rate is exact to a thousandth.
 const MAX_RATE: u32 = 1_000_000;
 /// It goes into every refusal.
@@ -108,9 +110,9 @@ impl Part {
         self.min_pool_size = limit(key("min_pool_size"), written.min_pool_size.as_ref(), pool_size)?;
         self.max_pool_size = limit(key("max_pool_size"), written.max_pool_size.as_ref(), pool_size)?;
         self.max_page_size = limit(key("max_page_size"), written.max_page_size.as_ref(), page_size)?;
-        self.projects = limit(key("projects"), written.projects.as_ref(), projects)?;
+        self.projects = whole(limit(key("projects"), written.projects.as_ref(), projects)?)?;
         let classes = written.environment_classes.as_ref();
-        self.environment_classes = limit(key("environment_classes"), classes, ids)?;
+        self.environment_classes = whole(limit(key("environment_classes"), classes, ids)?)?;
         self.in_flight = limit(key("in_flight"), written.in_flight.as_ref(), in_flight)?;
         if let Some(span) = &written.default_timeout {
             let key = key("default_timeout");
@@ -144,8 +146,8 @@ impl Part {
 
     fn budget_set(mut self, at: &str, of: BudgetOf, set: &BudgetSet) -> Result<Self, Misfit> {
         let key = |name: &str| format!("{at}{}", budget_name(of, name));
-        let running = |key: &str, number: &i64| count(key, *number).map(Burden::RunningPrebuilds);
-        let warm = |key: &str, number: &i64| count(key, *number).map(Burden::WarmInstances);
+        let running = |key: &str, number: &i64| prebuilds(key, *number).map(Burden::RunningPrebuilds);
+        let warm = |key: &str, number: &i64| within(key, *number, 0..=MAX_COUNT).map(Burden::WarmInstances);
         let limits = [
             (RUNNING, limit(key(RUNNING), set.running_prebuilds.as_ref(), running)?),
             (WARM, limit(key(WARM), set.warm_instances.as_ref(), warm)?),
@@ -192,6 +194,21 @@ fn limit<W, T>(
     Ok(Some(Limit { key, value, stance, candidate, link: link.clone() }))
 }
 
+/// Lists are narrowed by it, and each page is a call of its own: by a share, one list's pages would be narrowed some and
+/// some not, and tokens of the ones not lead to the others.
+fn whole<T>(limit: Option<Limit<T>>) -> Result<Option<Limit<T>>, Misfit> {
+    let is_split = |limit: &&Limit<T>| {
+        matches!(limit.stance.mode, Mode::Warn | Mode::Enforce) && !limit.stance.share.is_whole()
+    };
+    match limit.as_ref().filter(is_split) {
+        Some(Limit { key, .. }) => {
+            let problem = "must be 1 with mode = \"warn\" or \"enforce\": the pages of one list would differ";
+            Err(Misfit::new(format_args!("{key}.share"), problem))
+        }
+        None => Ok(limit),
+    }
+}
+
 /// One that stands in headers and texts as it is.
 fn is_link(link: &str) -> bool {
     let is_plain = link.len() <= MAX_LINK && link.bytes().all(|byte| byte.is_ascii_graphic());
@@ -220,8 +237,8 @@ fn in_flight(key: &str, calls: &i64) -> Result<u32, Misfit> {
     within(key, *calls, 1..=MAX_COUNT)
 }
 
-fn count(key: &str, number: i64) -> Result<u32, Misfit> {
-    within(key, number, 0..=MAX_COUNT)
+fn prebuilds(key: &str, number: i64) -> Result<u32, Misfit> {
+    within(key, number, 0..=MAX_PREBUILDS)
 }
 
 fn within<T: TryFrom<i64>>(key: &str, number: i64, range: RangeInclusive<i64>) -> Result<T, Misfit> {
@@ -234,7 +251,8 @@ fn creates(key: &str, Creates { count: number, window: Span(window) }: &Creates)
     if !(MIN_TIMEOUT..=MAX_WINDOW).contains(window) {
         return Err(Misfit::new(format_args!("{key}.window"), "must be from 1s to 31days"));
     }
-    Ok(Burden::Creates { count: count(&format!("{key}.count"), *number)?, window: *window })
+    let count = prebuilds(&format!("{key}.count"), *number)?;
+    Ok(Burden::Creates { count, window: *window })
 }
 
 fn rate(key: &str, rate: &Rate) -> Result<Rate, Misfit> {

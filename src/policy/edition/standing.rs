@@ -14,7 +14,7 @@ use crate::{
     file::form::Misfit,
     policy::applied::{Defaults, Limits, Methods},
     rpc::MethodSpec,
-    rule::{Applied, Bound, Budget, BudgetOf, Burden, Draw, Holder, Quota, Rate, RuleId, Selection},
+    rule::{Applied, Bound, Budget, BudgetOf, Burden, Draw, Holder, Need, Quota, Rate, RuleId, Selection},
 };
 
 /// Of an org, or of a subject of it.
@@ -100,12 +100,13 @@ impl Standing {
             .budgets
             .iter()
             .flat_map(|(of, chain)| chain.applied(draw).map(|burden| Budget { burden, of: *of }));
-        let judges = |chosen: &[Applied<Selection>]| chosen.iter().any(|applied| !applied.value.is_all());
+        let chosen = limits.projects.iter().chain(&limits.environment_classes);
+        let judging = chosen.filter(|applied| !applied.value.is_all());
         Bound {
             quotas: quotas.collect(),
             in_flight: self.in_flight.applied(draw).collect(),
             budgets: budgets.collect(),
-            needs_object: judges(&limits.projects) || judges(&limits.environment_classes),
+            needs_object: judging.map(|applied| Need::of(applied.is_enforced())).max().unwrap_or_default(),
             projects: enforced(&limits.projects),
             classes: enforced(&limits.environment_classes),
         }

@@ -14,7 +14,7 @@ use crate::{
     file::form::Misfit,
     policy::{Edition, Ground, Texts, applied::Limits, document::Document},
     rpc::{CREATE_PREBUILD, GET_PREBUILD, MethodSpec, UPDATE_WARM_POOL},
-    rule::{Applied, Bound, Draw, Mode},
+    rule::{Applied, Bound, Draw, Mode, Need, RuleId},
 };
 
 mod shadows;
@@ -130,7 +130,7 @@ fn without_a_policy_an_org_has_a_rate_and_a_quarter_of_the_calls_in_flight() {
     assert_eq!(quota.rate.rule.as_str(), "rates.org.all");
     assert_eq!(quota.rate.value.to_string(), "50 per second, bursts of 100");
     assert_eq!(shown(&bound.in_flight), [(Mode::Enforce, false, 100)]);
-    assert!(!bound.needs_object && bound.projects.is_all());
+    assert!(bound.needs_object == Need::Not && bound.projects.is_all());
     // None of them turned off or looked at only makes it any wider.
     let edition = self::edition(
         "rates.org.all = { per_second = 9, burst = 9, mode = \"off\" }\n\
@@ -195,13 +195,13 @@ fn an_org_is_exempted_by_a_wider_value() {
         !limits.methods[0].value.admits(&CREATE_PREBUILD) && limits.methods[0].value.admits(&GET_PREBUILD)
     );
     assert!(
-        bound.needs_object
+        bound.needs_object == Need::Required
             && bound.projects.admits(PROJECT)
             && !bound.projects.admits(&PROJECT.replace('1', "2"))
     );
     let (limits, bound) = set(&edition, "acme", &CREATE_PREBUILD);
     assert!(limits.methods[0].value.admits(&CREATE_PREBUILD));
-    assert!(!bound.needs_object && bound.projects.is_all());
+    assert!(bound.needs_object == Need::Not && bound.projects.is_all());
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn what_is_not_enforced_narrows_no_list() {
          limits.environment_classes = {{ deny = [\"{PROJECT}\"], candidate = {{ allow = [\"{PROJECT}\"] }} }}"
     ));
     let (_, bound) = set(&edition, "acme", &CREATE_PREBUILD);
-    assert!(bound.projects.is_all() && bound.needs_object);
+    assert!(bound.projects.is_all() && bound.needs_object == Need::Required);
     assert!(bound.classes.allow.is_none() && !bound.classes.admits(PROJECT));
 }
 
@@ -273,8 +273,8 @@ fn budgets_are_a_projects_before_an_orgs_and_an_org_may_have_its_own() {
     let running = "budgets.org.running_prebuilds";
     assert_eq!(rules, ["budgets.project.creates", running, running]);
     assert_eq!(bound.budgets[1].burden.mode, Mode::Warn);
-    assert!(edition.has_budgets(&"globex".into()));
-    assert!(!Edition::built_in(&ground()).unwrap().has_budgets(&"acme".into()));
+    assert_eq!(edition.budgeted(), BTreeSet::from(["acme".into(), "globex".into()]));
+    assert!(Edition::built_in(&ground()).unwrap().budgeted().is_empty());
 }
 
 #[test]
@@ -289,4 +289,23 @@ fn a_rule_file_that_changes_makes_another_version() {
         assert_eq!(version.as_str().len(), 16);
         assert!(!versions[..index].contains(version), "{index}");
     }
+}
+
+#[test]
+fn rules_are_compiled_with_the_policy_and_the_first_mistake_is_told() {
+    let with = |rules: &str, default: &str| {
+        let policy = format!("rules = {{ files = [\"a.cedar\"], default = \"{default}\" }}");
+        let rules = vec![("a.cedar".to_owned(), rules.to_owned())];
+        Edition::of(&Texts { policy, rules }, &ground())
+    };
+    let good = "@id(\"one\") forbid(principal, action, resource);\n";
+    let edition = with(good, "forbid").unwrap();
+    assert_eq!(edition.rules().ids().map(RuleId::as_str).collect::<Vec<_>>(), ["rules.one"]);
+    let one =
+        format!("{good}@id(\"two\") forbid(principal, action, resource) when {{ context.huor > 1 }};\n");
+    let said = with(&one, "permit").unwrap_err().to_string();
+    assert!(said.starts_with("a.cedar:2: rule `two`: ") && !said.contains("more)"), "{said}");
+    let both = format!("{one}forbid(principal, action, resource);\n");
+    let said = with(&both, "permit").unwrap_err().to_string();
+    assert!(said.starts_with("a.cedar:") && said.ends_with(" (and 1 more)"), "{said}");
 }

@@ -12,7 +12,7 @@ use crate::{
         DELETE_WARM_POOL, Facts, GET_AUTHENTICATED_IDENTITY, GET_PREBUILD, GET_WARM_POOL, LIST_PREBUILDS,
         LIST_WARM_POOLS, MethodSpec, Object, Sizes, Timeout, UPDATE_WARM_POOL, methods,
     },
-    rule::{Applied, Mode, Outcome, Ruling, Selection},
+    rule::{Applied, Mode, Need, Outcome, Ruling, Selection},
 };
 
 mod absence;
@@ -213,7 +213,7 @@ fn a_creation_is_judged_by_what_it_names() {
             assert_eq!(rulings.len(), 1);
             let found = broken(&rulings).first().map(|(_, field, bound)| (*field, (*bound).to_owned()));
             assert_eq!(found, expected, "{facts:?} {limits:?}");
-            assert!(!needs_object(create, &facts, &limits));
+            assert_eq!(needs_object(create, &facts, &limits), Need::Not);
         }
     }
 }
@@ -244,7 +244,7 @@ fn a_call_by_id_is_judged_by_the_object() {
                 let rulings = request(by_id, &facts, &limits);
                 assert_eq!((rulings.len(), rulings[0].outcome), (1, expected), "{} {facts:?}", by_id.name);
                 assert_eq!(rulings[0].refuses(), expected != Outcome::Kept);
-                assert!(needs_object(by_id, &facts, &limits));
+                assert_eq!(needs_object(by_id, &facts, &limits), Need::Required);
             }
         }
         for (class, expected) in [(&*a, Outcome::Kept), (&b, Outcome::Broken), ("", Outcome::Broken)] {
@@ -257,7 +257,7 @@ fn a_call_by_id_is_judged_by_the_object() {
         let facts = Facts { prebuild: Some(a.clone()), ..Facts::default() };
         for exempt in [projects(Selection::default()), classes(Selection::default())] {
             assert_eq!(request(by_id, &facts, &exempt)[0].outcome, Outcome::Kept);
-            assert!(!needs_object(by_id, &facts, &exempt));
+            assert_eq!(needs_object(by_id, &facts, &exempt), Need::Not);
         }
     }
 }
@@ -268,7 +268,7 @@ fn a_list_keeps_a_selection_and_is_judged_by_its_page() {
         for limits in [projects(only(&[A])), classes(only(&[A]))] {
             let rulings = request(list, &Facts::default(), &limits);
             assert_eq!((rulings.len(), rulings[0].outcome), (1, Outcome::Kept));
-            assert!(!needs_object(list, &Facts::default(), &limits));
+            assert_eq!(needs_object(list, &Facts::default(), &limits), Need::Not);
         }
         for (size, max, is_kept) in
             [(Some(10), 10, true), (Some(11), 10, false), (None, 25, true), (None, 24, false)]
@@ -292,10 +292,11 @@ fn the_object_is_needed_for_sizes_that_are_not_said() {
         (sizes(None, Some(1), Some(1)), false),
     ] {
         let facts = Facts { sizes: given, ..Facts::default() };
-        assert_eq!(needs_object(&UPDATE_WARM_POOL, &facts, &pool_sizes(0, 5)), needed, "{given:?}");
-        assert!(!needs_object(&UPDATE_WARM_POOL, &facts, &max_timeout(60)));
-        assert!(!needs_object(&CREATE_WARM_POOL, &facts, &pool_sizes(0, 5)));
-        assert!(!needs_object(&DELETE_WARM_POOL, &facts, &pool_sizes(0, 5)));
+        let need = if needed { Need::Required } else { Need::Not };
+        assert_eq!(needs_object(&UPDATE_WARM_POOL, &facts, &pool_sizes(0, 5)), need, "{given:?}");
+        assert_eq!(needs_object(&UPDATE_WARM_POOL, &facts, &max_timeout(60)), Need::Not);
+        assert_eq!(needs_object(&CREATE_WARM_POOL, &facts, &pool_sizes(0, 5)), Need::Not);
+        assert_eq!(needs_object(&DELETE_WARM_POOL, &facts, &pool_sizes(0, 5)), Need::Not);
     }
 }
 

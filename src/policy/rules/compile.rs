@@ -1,6 +1,6 @@
 //! From files to rules: everything that can be wrong is told before any call is judged.
 
-use std::{collections::HashMap, str::FromStr as _, thread};
+use std::{collections::HashMap, str::FromStr as _, sync::LazyLock, thread};
 
 use cedar_policy::{Policy, PolicySet, Schema, ValidationMode, Validator, ffi::DetailedError};
 
@@ -25,6 +25,10 @@ const OWN: &str = "(schema)";
 /// could not see, without a word: so it never does.
 const STACK: usize = 64 * 1024 * 1024;
 
+/// It follows from the tables, and takes longer to read than most rules.
+static SCHEMA: LazyLock<Result<Schema, String>> =
+    LazyLock::new(|| Schema::from_str(&schema::text()).map_err(|error| error.to_string()));
+
 /// On a thread of its own, with a stack that does for whatever the bounds allow.
 pub(super) fn compile(files: &[(String, String)], otherwise: Otherwise) -> Result<Rules, Vec<Mistake>> {
     thread::scope(|scope| {
@@ -40,7 +44,7 @@ pub(super) fn compile(files: &[(String, String)], otherwise: Otherwise) -> Resul
 fn read(files: &[(String, String)], otherwise: Otherwise) -> Result<Rules, Vec<Mistake>> {
     let own = |error: &dyn std::fmt::Display| vec![Mistake::of_file(OWN, error)];
     let types = Types::new().map_err(|error| own(&error))?;
-    let schema = Schema::from_str(&schema::text()).map_err(|error| own(&error))?;
+    let schema = SCHEMA.as_ref().map_err(|error| own(error))?;
     let sources = source::split(files)?;
     let mut mistakes = Vec::new();
     let mut read = Vec::new();
@@ -60,7 +64,7 @@ fn read(files: &[(String, String)], otherwise: Otherwise) -> Result<Rules, Vec<M
     if !mistakes.is_empty() {
         return Err(told(mistakes));
     }
-    let plans = plans(&read, &types, &schema).map_err(|error| own(&error))?;
+    let plans = plans(&read, &types, schema).map_err(|error| own(&error))?;
     let (sources, rules): (Vec<Source<'_>>, Vec<Rule>) = read.into_iter().unzip();
     let rules = Rules::of(rules, plans, otherwise, types);
     let failing = probe::failing(&rules);

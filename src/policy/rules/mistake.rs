@@ -51,20 +51,41 @@ impl Mistake {
     }
 }
 
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if let Some(rule) = &self.rule {
-            write!(f, ": rule `{rule}`")?;
-        }
-        write!(f, ": {}", self.problem)
+impl Mistake {
+    /// The file and the line.
+    pub fn place(&self) -> String {
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        format!("{}{line}", self.file)
+    }
+
+    /// The rule and its problem.
+    pub fn said(&self) -> String {
+        let rule = self.rule.as_ref().map(|rule| format!("rule `{rule}`: ")).unwrap_or_default();
+        format!("{rule}{}", self.problem)
     }
 }
 
-/// Whatever a file holds, its mistakes are text of one line.
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place(), self.said())
+    }
+}
+
+/// Whatever a file holds, its mistakes are text of one line, and read as they are written.
 fn one_line(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MAX_CHARS).collect()
+    let blank = |letter: char| letter.is_control() || is_unseen(letter);
+    text.chars().map(|letter| if blank(letter) { ' ' } else { letter }).take(MAX_CHARS).collect()
+}
+
+/// Ends a line where no control character does, or changes the direction in which a text is shown (Unicode's
+/// `Bidi_Control`): what stands there would look like something else.
+const fn is_unseen(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{61c}'
+            | '\u{200e}'..='\u{200f}'
+            | '\u{2028}'..='\u{2029}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
 }

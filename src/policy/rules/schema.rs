@@ -25,9 +25,6 @@ entity WarmPool in [Project] {
 };
 "#;
 
-/// Methods whose work costs.
-const EXPENSIVE: [&str; 3] = ["CreatePrebuild", "CreateWarmPool", "UpdateWarmPool"];
-
 /// What a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {
@@ -157,7 +154,7 @@ fn line(text: &mut String, line: fmt::Arguments<'_>) {
 
 fn groups(method: &MethodSpec) -> Vec<&'static str> {
     let mut groups = vec![method.class.as_str()];
-    groups.extend(EXPENSIVE.contains(&method.name).then_some("expensive"));
+    groups.extend(method.expensive.then_some("expensive"));
     groups
 }
 

@@ -24,6 +24,10 @@ const SECONDS_OF_AN_HOUR: u64 = 60 * 60;
 /// From 1970-01-01 on, a Thursday.
 const WEEKDAYS: [&str; 7] = ["thursday", "friday", "saturday", "sunday", "monday", "tuesday", "wednesday"];
 
+/// Proto paths.
+const TIMEOUT: &str = "spec.timeout";
+const PAGE_SIZE: &str = "pagination.page_size";
+
 type Seen = Option<Value>;
 
 pub(super) fn time(question: &Question<'_>, _: &Types) -> Seen {
@@ -64,7 +68,7 @@ pub(super) fn timeout_seconds(question: &Question<'_>, _: &Types) -> Seen {
 }
 
 pub(super) fn timeout_given(question: &Question<'_>, _: &Types) -> Seen {
-    Some(Value::new_bool(question.facts.timeout.is_some()))
+    given(question, TIMEOUT, question.facts.timeout.is_some())
 }
 
 pub(super) fn desired_phase(question: &Question<'_>, _: &Types) -> Seen {
@@ -102,7 +106,7 @@ pub(super) fn page_size(question: &Question<'_>, _: &Types) -> Seen {
 }
 
 pub(super) fn page_size_given(question: &Question<'_>, _: &Types) -> Seen {
-    Some(Value::new_bool(question.facts.page_size.is_some()))
+    given(question, PAGE_SIZE, question.facts.page_size.is_some())
 }
 
 pub(super) fn filter_projects(question: &Question<'_>, types: &Types) -> Seen {
@@ -128,6 +132,11 @@ pub(super) fn filter_phases(question: &Question<'_>, _: &Types) -> Seen {
 pub(super) fn filter_triggers(question: &Question<'_>, _: &Types) -> Seen {
     let name = |number: &i32| PrebuildTrigger::try_from(*number).unwrap_or_default().as_str_name();
     texts(question.facts.filter.triggers.iter().map(name))
+}
+
+/// What the policy has written the caller has not given.
+fn given(question: &Question<'_>, path: &str, is_said: bool) -> Seen {
+    Some(Value::new_bool(is_said && !question.facts.written.contains(path)))
 }
 
 pub(super) fn long(number: impl TryInto<i64>) -> Seen {

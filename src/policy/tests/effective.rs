@@ -1,11 +1,16 @@
 //! What goes upstream is what was judged; and what is denied causes nothing there.
 
+use std::time::SystemTime;
+
 use serde_json::{Value, json as value};
 
 use super::*;
 use crate::{
     error::Detail as _,
-    policy::applied::{Defaults, Methods},
+    policy::{
+        Texts,
+        applied::{Defaults, Methods},
+    },
     rpc::{CANCEL_PREBUILD, LIST_PREBUILDS, LIST_WARM_POOLS},
 };
 
@@ -97,5 +102,40 @@ async fn an_hour_is_what_an_absent_timeout_counts_as() {
         let limits = Limits { max_timeout, ..Limits::default() };
         let result = bench.call(&CREATE_PREBUILD, &create(bench.project(0), None), &limits).await;
         assert_eq!(result.is_ok(), is_ok);
+    }
+}
+
+#[tokio::test]
+async fn what_no_policy_was_bound_to_goes_nowhere() {
+    let reached = |_: super::super::Permitted<Call>| async { Ok(call::tests::reply()) };
+    let stack = ServiceBuilder::new().layer(stage(Authorize::default()));
+    let mut stack = stack.service(tower::service_fn(reached));
+    let call = call::tests::call(&LIST_PREBUILDS, &pb::ListPrebuildsRequest::default());
+    let error = stack.call(call).await.unwrap_err();
+    assert_eq!(error.reason, Some(Reason::Internal));
+}
+
+#[tokio::test]
+async fn rules_are_judged_after_the_limits_by_the_clock_that_is_set_and_refused_at_once() {
+    let text = "@id(\"epoch\") forbid(principal, action, resource) when { context.hour == 0 };";
+    let texts = Texts {
+        policy: "rules.files = [\"a.cedar\"]".to_owned(),
+        rules: vec![("a.cedar".to_owned(), text.to_owned())],
+    };
+    let edition = Arc::new(Edition::of(&texts, &Ground::default()).unwrap());
+    let limits = Limits { max_page_size: applied("max_page_size", Mode::Enforce, 3), ..Limits::default() };
+    let noon = || SystemTime::UNIX_EPOCH + Duration::from_secs(12 * 3600);
+    for (now, rules) in [(noon as fn() -> _, 1), (|| SystemTime::UNIX_EPOCH, 2)] {
+        let reached = |_: super::super::Permitted<Call>| async { Ok(call::tests::reply()) };
+        let stack = ServiceBuilder::new().layer(stage(Authorize { now }));
+        let mut stack = stack.service(tower::service_fn(reached));
+        let mut call = call::tests::call(&LIST_PREBUILDS, &pb::ListPrebuildsRequest::default());
+        call.left.insert(Arc::new(limits.clone()));
+        call.left.insert(edition.clone());
+        let context = call.context.clone();
+        let error = stack.call(call).await.unwrap_err();
+        assert_eq!(error.rule.as_deref(), Some("limits.max_page_size"));
+        let broken: Vec<_> = context.rulings().iter().map(|ruling| ruling.rule.to_string()).collect();
+        assert_eq!(broken, ["limits.max_page_size", "rules.epoch"][..rules]);
     }
 }

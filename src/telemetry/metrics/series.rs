@@ -64,6 +64,7 @@ pub(super) struct Series {
     pub(super) log_urls_withheld: Family<ByMethod, Counter>,
     pub(super) upstream_reachable: Gauge,
     pub(super) pool_bounds_crossed: Counter,
+    pub(super) shadow_lookups_failed: Counter,
     pub(super) peer_limited: Counter,
     pub(super) file_reloads: Family<ByKey, Counter>,
     pub(super) policy: Family<ByVersion, Gauge>,
@@ -128,6 +129,7 @@ impl Series {
             log_urls_withheld: Family::default(),
             upstream_reachable: Gauge::default(),
             pool_bounds_crossed: Counter::default(),
+            shadow_lookups_failed: Counter::default(),
             peer_limited: Counter::default(),
             file_reloads: Family::default(),
             policy: Family::default(),
@@ -215,6 +217,11 @@ impl Series {
             "warm_pool_bounds_crossed",
             "Replies that show a warm pool with min above max",
             self.pool_bounds_crossed.clone(),
+        );
+        registry.register(
+            "shadow_lookups_failed",
+            "Look-ups that failed and that only rules wanted which decide nothing",
+            self.shadow_lookups_failed.clone(),
         );
     }
 

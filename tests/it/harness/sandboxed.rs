@@ -25,8 +25,19 @@ impl Sandboxed {
     /// Prebuilds complete at once.
     pub(crate) async fn with(rules: Rules, acme: Org, globex: Org) -> Self {
         let life = Life { step: Duration::ZERO, warn_every: 0, fail_every: 0 };
-        let orgs = vec![acme.clone(), globex];
-        let sandbox = Sandbox::new(Settings { orgs, life, rules, clock: Clock::system() });
+        Self::of(Settings { orgs: vec![acme, globex], life, rules, clock: Clock::system() }).await
+    }
+
+    /// Prebuilds take four such steps by that clock.
+    pub(crate) async fn slow(step: Duration, clock: Clock) -> Self {
+        let orgs = vec![Org::demo("acme", ACME_TOKEN.into()), Org::demo("globex", GLOBEX_TOKEN.into())];
+        let life = Life { step, warn_every: 0, fail_every: 0 };
+        Self::of(Settings { orgs, life, rules: Rules::default(), clock }).await
+    }
+
+    async fn of(settings: Settings) -> Self {
+        let acme = settings.orgs[0].clone();
+        let sandbox = Sandbox::new(settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

@@ -52,6 +52,13 @@ pub(crate) struct Wrong {
     pub(crate) details: Vec<String>,
     /// Of `BadRequest`.
     pub(crate) fields: Vec<String>,
+    /// Of the gateway's `ErrorInfo`.
+    pub(crate) rule: Option<String>,
+    pub(crate) policy: Option<String>,
+    /// Of `Help`.
+    pub(crate) links: Vec<String>,
+    /// Of `QuotaFailure`.
+    pub(crate) quotas: Vec<String>,
 }
 
 impl Dialect {
@@ -157,10 +164,18 @@ fn wrong(code: i32, message: &str, details: Vec<prost_types::Any>) -> Wrong {
     let find = |name: &str| details.iter().find(|any| any.type_url.ends_with(&format!("google.rpc.{name}")));
     let info = find("ErrorInfo").map(|any| pb::ErrorInfo::decode(&any.value[..]).unwrap());
     let bad = find("BadRequest").map(|any| pb::BadRequest::decode(&any.value[..]).unwrap());
+    let help = find("Help").map(|any| pb::Help::decode(&any.value[..]).unwrap());
+    let quota = find("QuotaFailure").map(|any| pb::QuotaFailure::decode(&any.value[..]).unwrap());
+    let info = info.filter(|info| info.domain == "prebuild-gateway");
+    let said = |key: &str| info.as_ref().and_then(|info| info.metadata.get(key).cloned());
     Wrong {
         code,
         message: message.to_owned(),
-        reason: info.filter(|info| info.domain == "prebuild-gateway").map(|info| info.reason),
+        rule: said("rule"),
+        policy: said("policy"),
+        links: help.unwrap_or_default().links.into_iter().map(|link| link.url).collect(),
+        quotas: quota.unwrap_or_default().violations.into_iter().map(|wrong| wrong.description).collect(),
+        reason: info.map(|info| info.reason),
         fields: bad.unwrap_or_default().field_violations.into_iter().map(|wrong| wrong.field).collect(),
         details: details.into_iter().map(|any| any.type_url).collect(),
     }

@@ -28,6 +28,12 @@ fn entry<T: Clone + std::fmt::Debug + 'static>(
     prop::option::of(entry).boxed()
 }
 
+/// For every call: what lists are narrowed by has no share.
+fn whole(entries: BoxedStrategy<Option<Entry<Selected>>>) -> BoxedStrategy<Option<Entry<Selected>>> {
+    let whole = |entry: Entry<Selected>| Entry { share: Share::default(), ..entry };
+    entries.prop_map(move |entry| entry.map(whole)).boxed()
+}
+
 fn selected(words: &'static [&'static str]) -> impl Strategy<Value = Selected> + Clone {
     let word = prop::sample::select(words).prop_map(str::to_owned);
     prop_oneof![
@@ -44,8 +50,8 @@ fn span() -> impl Strategy<Value = Span> + Clone {
 fn limits(in_flight: bool) -> BoxedStrategy<Limits> {
     let chosen = (
         entry(selected(&["read", "mutate", "DeletePrebuild"])),
-        entry(selected(&[PROJECT, "0198c0de-0000-7000-8000-0000000000a2"])),
-        entry(selected(&[PROJECT, "0198c0de-0000-7000-8000-0000000000c1"])),
+        whole(entry(selected(&[PROJECT, "0198c0de-0000-7000-8000-0000000000a2"]))),
+        whole(entry(selected(&[PROJECT, "0198c0de-0000-7000-8000-0000000000c1"]))),
     );
     (chosen, entry(span()), entry(0..=20_i64), entry(1..=100_i64), entry(1..=500_i64))
         .prop_map(move |((methods, projects, classes), max_timeout, max_pool_size, max_page_size, calls)| {

@@ -287,3 +287,24 @@ fn the_longest_rule_is_judged() {
         assert!(holds(list, &condition, &Asking::of(list)), "{condition}");
     }
 }
+
+#[test]
+fn what_the_policy_has_written_the_caller_has_not_given() {
+    let given = |attribute: &str| {
+        rules(&format!(
+            "@id(\"given\") forbid(principal, action == Action::\"CreatePrebuild\", resource) when {{ context.{attribute} }};"
+        ))
+    };
+    let timed = |facts: &mut Facts| facts.timeout = Some(Timeout { seconds: 600, nanos: 0 });
+    let caller = Asking::of(&rpc::CREATE_PREBUILD).with(timed);
+    let policy = caller.clone().with(|facts| assert!(facts.written.insert("spec.timeout")));
+    assert_eq!(caller.refused_by(&given("timeout_given")), ["rules.given"]);
+    assert!(policy.refused_by(&given("timeout_given")).is_empty());
+    let pages = rules(
+        "@id(\"given\") forbid(principal, action == Action::\"ListPrebuilds\", resource) when { context.page_size_given };",
+    );
+    let caller = Asking::of(&rpc::LIST_PREBUILDS).with(|facts| facts.page_size = Some(10));
+    let policy = caller.clone().with(|facts| assert!(facts.written.insert("pagination.page_size")));
+    assert_eq!(caller.refused_by(&pages), ["rules.given"]);
+    assert!(policy.refused_by(&pages).is_empty());
+}

@@ -14,22 +14,21 @@ fn an_absent_class_fails_a_rule_that_looks_at_it() {
     let [ruling] = rules.judge(&absent.question()).try_into().unwrap();
     assert!(ruling.refuses() && ruling.outcome == Outcome::Failed);
     assert_eq!(ruling.field.as_deref(), Some("environment_class_id"));
-    assert!(rules.needs_class(&absent.question()));
     // The rule means another org's callers.
     let other = Asking { identity: identity("globex", "ci"), ..absent.clone() };
-    assert!(other.refused_by(&rules).is_empty() && !rules.needs_class(&other.question()));
+    assert!(other.refused_by(&rules).is_empty());
     let any = compiled(
         "@id(\"any\") forbid(principal, action, resource) when { context.hour > 24 };",
         Otherwise::Permit,
     );
-    assert!(absent.refused_by(&any).is_empty() && !any.needs_class(&absent.question()));
+    assert!(absent.refused_by(&any).is_empty());
 }
 
 #[test]
 fn a_rule_that_is_only_looked_at_asks_for_no_class() {
     let absent = Asking::of(&rpc::CREATE_PREBUILD).with(|facts| facts.class = None);
     let shadow = rules(&CLASS_RULE.replace("forbid", "@mode(\"audit\") forbid"));
-    assert!(absent.refused_by(&shadow).is_empty() && !shadow.needs_class(&absent.question()));
+    assert!(absent.refused_by(&shadow).is_empty());
     assert_eq!(absent.outcomes(&shadow), [("rules.class".to_owned(), Mode::Audit, Outcome::Failed)]);
 }
 
@@ -41,9 +40,9 @@ fn an_object_that_is_not_known_fails_a_rule_that_looks_at_it() {
     for text in [&within, &permits] {
         let rules = rules(text);
         assert_eq!(absent.refused_by(&rules), ["rules.in"], "{text}");
-        assert!(rules.needs_object(&absent.identity, absent.method));
-        assert!(!rules.needs_object(&absent.identity, &rpc::LIST_PREBUILDS));
-        assert!(!rules.needs_object(&absent.identity, &rpc::CREATE_PREBUILD));
+        let need = |method| rules.needs_object(&absent.identity, method, Draw::new(0));
+        assert_eq!(need(absent.method), Need::Required);
+        assert_eq!([&rpc::LIST_PREBUILDS, &rpc::CREATE_PREBUILD].map(need), [Need::Not; 2]);
     }
     for text in [
         "@id(\"by\") forbid(principal == Subject::\"acme/other\", action, resource) when { resource in Org::\"acme\" };",
@@ -53,11 +52,11 @@ fn an_object_that_is_not_known_fails_a_rule_that_looks_at_it() {
     ] {
         let rules = rules(text);
         assert!(absent.refused_by(&rules).is_empty(), "{text}");
-        assert!(!rules.needs_object(&absent.identity, absent.method), "{text}");
+        assert_eq!(rules.needs_object(&absent.identity, absent.method, Draw::new(0)), Need::Not, "{text}");
     }
     let shadow = rules(&within.replace("forbid", "@mode(\"warn\") forbid"));
     assert!(absent.refused_by(&shadow).is_empty());
-    assert!(shadow.needs_object(&absent.identity, absent.method));
+    assert_eq!(shadow.needs_object(&absent.identity, absent.method, Draw::new(0)), Need::Wanted);
 }
 
 #[test]
@@ -85,7 +84,8 @@ fn what_a_pool_may_grow_to_needs_the_pool() {
         "@id(\"large\") forbid(principal, action in Action::\"expensive\", resource is WarmPool) when { context.largest_size > 5 };",
     );
     let update = Asking::of(&rpc::UPDATE_WARM_POOL).with(|facts| facts.sizes.desired = Some(2));
-    assert!(rules.needs_object(&update.identity, update.method) && update.refused_by(&rules).is_empty());
+    assert_eq!(rules.needs_object(&update.identity, update.method, Draw::new(0)), Need::Required);
+    assert!(update.refused_by(&rules).is_empty());
     let absent = update.with(|facts| facts.resource = None);
     assert_eq!(absent.refused_by(&rules), ["rules.large"]);
 }

@@ -1,0 +1,90 @@
+//! Whoever is limited to one project reaches nothing of another.
+
+use prebuild_gateway::sandbox::Rules;
+
+use super::*;
+
+fn pool(upstream: &Sandboxed, project: usize) -> Value {
+    let project = &upstream.acme.projects[project];
+    value!({"projectId": project.id.to_string(), "environmentClassId": project.classes[0].to_string(), "minSize": 1, "maxSize": 2})
+}
+
+#[tokio::test]
+async fn a_subject_limited_to_a_project_is_kept_to_it_by_id_and_in_lists_and_another_is_not() {
+    let upstream = Sandboxed::start(Rules::default()).await;
+    let mine = upstream.acme.projects[0].id.to_string();
+    let text = policy(&format!("orgs.acme.subjects.ci.limits.projects = {{ allow = [\"{mine}\"] }}"));
+    let gateway = Gateway::with_policy(upstream.address, &text, ada).await;
+    let mut raw = Raw::connect(gateway.address).await;
+    let (mut prebuilds, mut pools) = (Vec::new(), Vec::new());
+    for project in 0..2 {
+        let spoken =
+            call(&mut raw, CONNECT, ADA_KEY, "CreatePrebuild", &creation(&upstream, project)).await.0;
+        prebuilds.push(made(spoken, "prebuild"));
+        let spoken = call(&mut raw, CONNECT, ADA_KEY, "CreateWarmPool", &pool(&upstream, project)).await.0;
+        pools.push(made(spoken, "warmPool"));
+    }
+    let prebuild = |at: usize| value!({"prebuildId": prebuilds[at]});
+    let pool = |at: usize| value!({"warmPoolId": pools[at]});
+    let update = |at: usize| value!({"warmPoolId": pools[at], "maxSize": 3});
+    let calls: [(&str, &dyn Fn(usize) -> Value); 7] = [
+        ("GetPrebuild", &prebuild),
+        ("CreatePrebuildLogsToken", &prebuild),
+        ("CancelPrebuild", &prebuild),
+        ("DeletePrebuild", &prebuild),
+        ("GetWarmPool", &pool),
+        ("UpdateWarmPool", &update),
+        ("DeleteWarmPool", &pool),
+    ];
+    for (method, request) in calls {
+        for dialect in [GRPC, CONNECT] {
+            let executed = upstream.sandbox.executed(method);
+            let spoken = call(&mut raw, dialect, ACME_KEY, method, &request(1)).await.0;
+            assert_eq!(refused(spoken), denied("limits.projects"), "{method}");
+            // The look-up is a read of its own.
+            let is_read = method.starts_with("Get");
+            assert_eq!(upstream.sandbox.executed(method), executed + u64::from(is_read), "{method}");
+        }
+    }
+    for (method, list) in [("ListPrebuilds", "prebuilds"), ("ListWarmPools", "warmPools")] {
+        for (key, projects) in [(ACME_KEY, 1), (ADA_KEY, 2)] {
+            let spoken = call(&mut raw, CONNECT, key, method, &value!({})).await.0;
+            let answer: Value = serde_json::from_slice(&spoken.result.unwrap()).unwrap();
+            let shown = answer[list].as_array().unwrap();
+            assert_eq!(shown.len(), projects, "{method}");
+            assert!(key == ADA_KEY || shown.iter().all(|one| one["metadata"]["projectId"] == mine));
+        }
+    }
+    for (method, request) in calls {
+        let of = usize::from(method != "CancelPrebuild");
+        let spoken = call(&mut raw, CONNECT, ADA_KEY, method, &request(of)).await.0;
+        // What has ended is not cancelled.
+        assert!(spoken.result.is_ok() || method == "CancelPrebuild", "{method}");
+    }
+    asked(&mut raw, "GetPrebuild", &prebuild(0)).await.result.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_subject_may_stands_over_what_its_org_may() {
+    let upstream = Sandboxed::start(Rules::default()).await;
+    let text = policy("limits.max_timeout = \"30m\"\norgs.acme.subjects.ci.limits.max_timeout = \"1h\"");
+    let gateway = Gateway::with_policy(upstream.address, &text, ada).await;
+    let mut raw = Raw::connect(gateway.address).await;
+    let request = |seconds: &str| {
+        let mut request = creation(&upstream, 0);
+        request["spec"]["timeout"] = value!(seconds);
+        request
+    };
+    for (key, seconds, is_refused) in [
+        (ACME_KEY, "3600s", false),
+        (ACME_KEY, "3601s", true),
+        (ADA_KEY, "1800s", false),
+        (ADA_KEY, "1801s", true),
+    ] {
+        let spoken = call(&mut raw, CONNECT, key, "CreatePrebuild", &request(seconds)).await.0;
+        match is_refused {
+            true => assert_eq!(refused(spoken), denied("limits.max_timeout"), "{seconds}"),
+            false => drop(spoken.result.unwrap()),
+        }
+    }
+}
