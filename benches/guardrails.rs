@@ -3,9 +3,10 @@
 #![expect(clippy::panic, reason = "a bench that cannot begin has nothing to measure")]
 
 use std::{
+    fmt::Write as _,
     hint::black_box,
     num::NonZeroU32,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -15,16 +16,51 @@ use prebuild_gateway::{
     call::{Call, Context, Deadline, Identity, Line, Reply, RequestId, Scopes},
     error::Error,
     limit::{Bucket, Demand, Engine, InFlight, Limits, Local},
-    rpc::{GET_PREBUILD, Seen},
-    rule::{Applied, Bound, Holder, Mode, Quota, Rate},
+    policy::{
+        Authorize, Bind, Edition, Ground, InScope, Permitted, Policy, Texts, WriteDefaults,
+        rules::{Otherwise, Question, Rules},
+    },
+    proto::gitpod::v1::{CreatePrebuildRequest, PrebuildSpec},
+    rpc::{MethodSpec, Seen, methods},
+    rule::{Applied, Bound, Draw, Holder, Mode, Quota, Rate},
     stack::stage,
     telemetry::Metrics,
 };
+use prost::Message as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tower::{Service as _, ServiceBuilder, service_fn, util::BoxCloneSyncService};
 
 type Stack = BoxCloneSyncService<Call, Reply, Error>;
+
+const PROJECT: &str = "0198c0de-0000-7000-8000-0000000000a1";
+
+/// Every typed limit there is: ten.
+const TEN_LIMITS: &str = r#"
+[limits]
+methods = { allow = ["read", "mutate"], deny = ["DeletePrebuild"] }
+max_timeout = "1h"
+min_pool_size = 1
+max_pool_size = 5
+max_page_size = 50
+projects = { allow = ["0198c0de-0000-7000-8000-0000000000a1"] }
+environment_classes = { allow = ["0198c0de-0000-7000-8000-0000000000c1"] }
+in_flight = 1000
+default_timeout = "45m"
+default_environment_classes = { "0198c0de-0000-7000-8000-0000000000a1" = "0198c0de-0000-7000-8000-0000000000c1" }
+"#;
+
+/// And rates that six buckets are kept of, of which a creation is in four.
+const RATES: &str = r#"
+[rates.org]
+all = { per_second = 1000000, burst = 1000000 }
+read = { per_second = 1000000, burst = 1000000 }
+expensive = { per_second = 1000000, burst = 1000000 }
+[rates.subject]
+all = { per_second = 1000000, burst = 1000000 }
+read = { per_second = 1000000, burst = 1000000 }
+expensive = { per_second = 1000000, burst = 1000000 }
+"#;
 
 /// So wide that nothing is refused.
 const WIDE: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();
@@ -48,19 +84,33 @@ fn quotas(count: usize) -> Vec<Quota> {
     rules.take(count).map(quota).collect()
 }
 
-fn call(bound: Bound) -> Call {
-    let identity = Identity {
+fn method() -> &'static MethodSpec {
+    methods().find(|method| method.name == "CreatePrebuild").unwrap_or_else(|| panic!("no such method"))
+}
+
+fn identity() -> Identity {
+    Identity {
         subject: "ci".into(),
         org: "acme".into(),
         credential: "ci-1".into(),
         scopes: Scopes::all(),
         passed: None,
+    }
+}
+
+/// A creation that leaves its class and its timeout to the policy.
+fn call(bound: Bound) -> Call {
+    let message = CreatePrebuildRequest {
+        project_id: PROJECT.to_owned(),
+        spec: Some(PrebuildSpec::default()),
+        ..Default::default()
     };
-    let (request, facts) = GET_PREBUILD.decode(b"").unwrap_or_else(|error| panic!("{error}"));
+    let decoded = method().decode(&message.encode_to_vec());
+    let (request, facts) = decoded.unwrap_or_else(|error| panic!("{error}"));
     Call {
-        method: &GET_PREBUILD,
+        method: method(),
         context: Context::new(RequestId::new(), Instant::now(), None),
-        identity,
+        identity: identity(),
         facts,
         request,
         deadline: Deadline::at(Instant::now() + Duration::from_secs(60)),
@@ -99,6 +149,41 @@ fn limited() -> Stack {
     BoxCloneSyncService::new(stack)
 }
 
+fn policy(text: &str) -> Bind {
+    let ground = Ground { orgs: vec!["acme".into()], in_flight: 4096 };
+    let texts = Texts { policy: text.to_owned(), rules: Vec::new() };
+    let edition = Edition::of(&texts, &ground).unwrap_or_else(|misfit| panic!("{misfit}"));
+    Bind(Policy::new(edition))
+}
+
+async fn answer_permitted(call: Permitted<Call>) -> Result<Reply, Error> {
+    answer(call.into_inner()).await
+}
+
+/// The stages of the policy, without those that limit.
+fn judged(text: &str) -> Stack {
+    let stack = ServiceBuilder::new()
+        .layer(stage(policy(text)))
+        .layer(stage(InScope))
+        .layer(stage(WriteDefaults))
+        .layer(stage(Authorize::default()))
+        .service(service_fn(answer_permitted));
+    BoxCloneSyncService::new(stack)
+}
+
+/// All stages of guardrails that every call goes through.
+fn guarded(text: &str) -> Stack {
+    let stack = ServiceBuilder::new()
+        .layer(stage(policy(text)))
+        .layer(stage(Limits::new(Engine::local(MonotonicClock))))
+        .layer(stage(InFlight::new(Metrics::new())))
+        .layer(stage(InScope))
+        .layer(stage(WriteDefaults))
+        .layer(stage(Authorize::default()))
+        .service(service_fn(answer_permitted));
+    BoxCloneSyncService::new(stack)
+}
+
 fn runtime() -> Runtime {
     Builder::new_current_thread().build().unwrap_or_else(|error| panic!("{error}"))
 }
@@ -106,6 +191,8 @@ fn runtime() -> Runtime {
 /// One call through a stack; making the call is no part of it.
 fn run(criterion: &mut Criterion, name: &str, stack: &Stack, bound: &Bound) {
     let runtime = runtime();
+    let passed = runtime.block_on(stack.clone().call(call(bound.clone())));
+    passed.unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
     criterion.bench_function(name, |bencher| {
         bencher.to_async(&runtime).iter_batched(
             || (stack.clone(), call(bound.clone())),
@@ -128,6 +215,51 @@ fn limits(criterion: &mut Criterion) {
     }
 }
 
+fn policies(criterion: &mut Criterion) {
+    run(criterion, "call/policy/built_in", &judged(""), &Bound::default());
+    run(criterion, "call/policy/10_limits", &judged(TEN_LIMITS), &Bound::default());
+    run(criterion, "call/guarded", &guarded(&format!("{TEN_LIMITS}{RATES}")), &Bound::default());
+}
+
+/// Of rules that all look at a call, and none of which it breaks.
+fn rules_of(count: usize) -> Rules {
+    let mut text = String::new();
+    for number in 0..count {
+        let _written = write!(
+            text,
+            "@id(\"rule-{number}\")\n\
+             forbid (principal in Org::\"acme\", action == Action::\"CreatePrebuild\", resource)\n\
+             when {{ context.timeout_seconds > {} && principal.id like \"ci-{number}*\" }};\n",
+            1800 + number
+        );
+    }
+    let rules = Rules::compile(&[("rules.cedar".to_owned(), text)], Otherwise::Permit);
+    rules.unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
+/// Rules in Cedar by themselves; a method that none is about, too.
+fn rules(criterion: &mut Criterion) {
+    let (call, identity) = (call(Bound::default()), identity());
+    let judge = |criterion: &mut Criterion, name: &str, count: usize, method| {
+        let rules = rules_of(count);
+        let question = Question {
+            identity: &identity,
+            method,
+            facts: &call.facts,
+            draw: Draw::new(1),
+            now: SystemTime::now(),
+            peer: None,
+            protocol: "grpc",
+        };
+        criterion.bench_function(name, |bencher| bencher.iter(|| rules.judge(black_box(&question))));
+    };
+    for count in [1, 10, 100] {
+        judge(criterion, &format!("rules/{count}"), count, method());
+    }
+    let other = methods().find(|method| method.name == "GetPrebuild").unwrap_or(method());
+    judge(criterion, "rules/100_of_another_method", 100, other);
+}
+
 /// Where every call is somebody else's: each makes a bucket, and one goes for it.
 fn strangers(criterion: &mut Criterion) {
     let local = Local::new(MonotonicClock);
@@ -143,5 +275,5 @@ fn strangers(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(guardrails, limits, strangers);
+criterion_group!(guardrails, limits, policies, rules, strangers);
 criterion_main!(guardrails);

@@ -23,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 mod check;
 #[path = "cli"]
 mod cli {
+    mod guardrails;
     mod listening;
     mod organizations;
     mod policy;

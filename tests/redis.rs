@@ -17,6 +17,7 @@ mod shared {
     mod buckets;
     mod exact;
     mod faults;
+    mod processes;
     mod ways;
 }
 

@@ -17,7 +17,7 @@ use tonic::{
     Request, Status,
     client::Grpc,
     codegen::http::uri::PathAndQuery,
-    metadata::{Ascii, MetadataKey, MetadataValue},
+    metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue},
     transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
 use tonic_types::{ErrorDetails, StatusExt as _, pb};
@@ -26,7 +26,7 @@ use super::{Failure, complain, print, verdict::Shown};
 use crate::{
     connect::json::{Duplicates, to_json, to_wire},
     error::{Detail as _, code_name},
-    front::{DRY_RUN, grpc::Raw},
+    front::{DRY_RUN, POLICY_WARNING, grpc::Raw},
     proto::prebuildgateway::v1::Verdict,
     rpc::{MethodSpec, methods},
 };
@@ -80,10 +80,12 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     client.ready().await.map_err(|error| Failure::new(error.to_string()))?;
     match client.unary(request, PathAndQuery::from_static(method.path), Raw).await {
         Ok(response) => {
+            complain(warnings(response.metadata()));
             print(format_args!("{}\n", pretty(method, response.get_ref())?))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(status) => {
+            complain(warnings(status.metadata()));
             complain(explain(&status));
             if let Some(verdict) = verdict(&status) {
                 print(Shown(&verdict))?;
@@ -187,6 +189,12 @@ fn pretty(method: &'static MethodSpec, wire: &[u8]) -> Result<String, Failure> {
     String::from_utf8(text).map_err(|_| broken())
 }
 
+/// What the policy has to say of a call, whether it passed or not.
+fn warnings(metadata: &MetadataMap) -> String {
+    let warnings = metadata.get_all(POLICY_WARNING).iter().filter_map(|warning| warning.to_str().ok());
+    warnings.map(|warning| format!("warning: {warning}\n")).collect()
+}
+
 /// Code, message and every detail that is known.
 fn explain(status: &Status) -> String {
     let mut text = format!("{}: {}\n", code_name(status.code()), status.message());
@@ -201,6 +209,9 @@ fn explain(status: &Status) -> String {
         }
     }
     explain_fields(&details, &mut line);
+    for link in details.help().map(|help| &help.links).into_iter().flatten() {
+        line("link", &format!("{} {}", link.url, link.description));
+    }
     if let Some(wait) = details.retry_info().and_then(|info| info.retry_delay) {
         line("retry in", &humantime::format_duration(wait).to_string());
     }

@@ -12,7 +12,7 @@ use super::{Failure, print, serve};
 use crate::{
     app::{App, Listeners},
     audit, budget,
-    call::{CredentialId, RequestId},
+    call::{CredentialId, RequestId, Scope},
     config::{Config, Credential, Identity, Org},
     front,
     identity::api_key::{self, NewKey},
@@ -42,6 +42,9 @@ pub(super) struct Args {
     /// How long a prebuild stays in each phase.
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
     step: Duration,
+    /// The policy, followed as in `serve`; deploy/policy/policy.example.toml explains every key.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Web pages from this origin may call, like http://localhost:3000; may stand several times.
     #[arg(long = "cors-origin", value_name = "ORIGIN")]
     cors_origins: Vec<front::cors::Origin>,
@@ -112,7 +115,10 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
 fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) -> Config {
     let api_keys = demos.iter().map(|demo| {
         let id = CredentialId::from(format!("{}-{SUBJECT}", demo.org.name).as_str());
-        api_key::Config::new(id, SUBJECT.into(), demo.org.name.as_str().into(), demo.key.sha256)
+        let key = api_key::Config::new(id, SUBJECT.into(), demo.org.name.as_str().into(), demo.key.sha256);
+        // Whoever tries rules asks what they would do, too.
+        let scopes = key.scopes.iter().copied().chain([Scope::Explain]).collect();
+        api_key::Config { scopes, ..key }
     });
     let orgs = demos.iter().map(|demo| Org {
         id: demo.org.name.as_str().into(),
@@ -136,7 +142,7 @@ fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) 
         deadline: front::deadline::Config::default(),
         limits: limit::Config::default(),
         validation: policy::Config::default(),
-        policy: policy::Source::default(),
+        policy: policy::Source { file: args.policy.clone(), ..policy::Source::default() },
         audit: audit::Config { directory },
         tenancy: upstream::Mode::default(),
         pages: None,
