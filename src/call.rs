@@ -151,6 +151,13 @@ impl RequestId {
     }
 }
 
+impl From<Uuid> for RequestId {
+    /// For what is no request, and is to be the same every time.
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
 impl Default for RequestId {
     fn default() -> Self {
         Self::new()

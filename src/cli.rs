@@ -9,14 +9,23 @@ use std::{
 use clap::{Parser, Subcommand};
 
 mod call;
+mod cases;
 mod check;
 mod dev;
+mod explain;
 mod keys;
+mod message;
 mod serve;
+mod trial;
 mod verdict;
 
 /// `EX_CONFIG` of sysexits.h: unsafe or wrong configuration does not start.
 const EX_CONFIG: u8 = 78;
+
+/// As clap has it.
+const EX_USAGE: u8 = 2;
+/// As grpcurl has it: a gRPC status code on top of this.
+const EXIT_BASE: u8 = 64;
 
 /// Guardrails for the Prebuild API of Gitpod/Ona: identity, validation, rate limits and audit in front of
 /// gitpod.v1.PrebuildService.
@@ -37,6 +46,8 @@ enum Command {
     Check(check::Args),
     /// Call a method of a gateway over gRPC; exit code 64 plus the gRPC status code.
     Call(call::Args),
+    /// Say what a policy would do to a call, from files alone: nothing is asked or sent.
+    Explain(explain::Args),
     /// API keys.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -60,7 +71,8 @@ pub fn main() -> ExitCode {
         match command {
             Command::Dev(args) => dev::run(args).await,
             Command::Serve(args) => serve::run(args).await,
-            Command::Check(args) => check::run(&args),
+            Command::Check(args) => check::run(&args).await,
+            Command::Explain(args) => explain::run(args).await,
             Command::Call(args) => call::run(args).await,
             Command::Keys(command) => keys::run(&command),
         }
@@ -75,6 +87,11 @@ impl Failure {
 
     fn config(message: impl ToString) -> Self {
         Self { message: message.to_string(), code: EX_CONFIG }
+    }
+
+    /// The command line asks for what there is not.
+    fn usage(message: impl ToString) -> Self {
+        Self { message: message.to_string(), code: EX_USAGE }
     }
 
     fn exit(self) -> ExitCode {

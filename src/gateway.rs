@@ -26,8 +26,10 @@ use crate::{
 };
 
 mod detach;
+mod trial;
 
 pub use detach::Detach;
+pub use trial::{Judged, ObjectMissing, Trial};
 
 /// The call plane, behind the seam that the fronts know.
 #[derive(Clone)]

@@ -34,7 +34,7 @@ pub mod validate;
 pub use bind::{Bind, Policy};
 pub use defaults::WriteDefaults;
 pub use dry_run::{DryRun, Halt};
-pub use edition::{Edition, Ground};
+pub use edition::{Caller, Edition, Ground, Held, Holders, Known, Line, Section, lints};
 pub use texts::{Source, Texts};
 pub use validate::{Tier, Violation};
 
@@ -73,16 +73,10 @@ pub struct Validate {
 }
 
 /// Checks what needs the object that the call is about, and permits the call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Authorize {
-    /// The clock on the wall, which rules may look at.
-    pub now: fn() -> SystemTime,
-}
-
-impl Default for Authorize {
-    fn default() -> Self {
-        Self { now: SystemTime::now }
-    }
+    /// The time that rules may look at; none is what the clock on the wall says.
+    pub at: Option<SystemTime>,
 }
 
 impl Authorize {
@@ -101,7 +95,7 @@ impl Authorize {
             method: call.method,
             facts: &call.facts,
             draw: Draw::new(call.context.id().as_u128()),
-            now: (self.now)(),
+            now: self.at.unwrap_or_else(SystemTime::now),
             peer: call.context.peer().map(|peer| peer.ip()),
             protocol: call.context.protocol().unwrap_or_default(),
         }));

@@ -209,6 +209,12 @@ impl Share {
     }
 }
 
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", f64::from(self.0) / f64::from(WHOLE))
+    }
+}
+
 impl Draw {
     pub fn new(request: u128) -> Self {
         Self(request)

@@ -23,10 +23,12 @@ use sha2::{Digest as _, Sha256};
 mod check;
 #[path = "cli"]
 mod cli {
+    mod explain;
     mod guardrails;
     mod listening;
     mod organizations;
     mod policy;
+    mod policy_tests;
     mod unread;
     mod upstream_tokens;
 }

@@ -22,17 +22,14 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _, pb};
 
-use super::{Failure, complain, print, verdict::Shown};
+use super::{EXIT_BASE, Failure, complain, message, print, verdict::Shown};
 use crate::{
-    connect::json::{Duplicates, to_json, to_wire},
+    connect::json::to_json,
     error::{Detail as _, code_name},
     front::{DRY_RUN, POLICY_WARNING, grpc::Raw},
     proto::prebuildgateway::v1::Verdict,
     rpc::{MethodSpec, methods},
 };
-
-/// As grpcurl has it: the status code on top of this.
-const EXIT_BASE: u8 = 64;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -150,13 +147,7 @@ impl Args {
     }
 
     fn request(&self, method: &'static MethodSpec) -> Result<Request<Bytes>, Failure> {
-        let input = method.input().ok_or_else(|| Failure::new("no such message"))?;
-        let (wire, drift) = to_wire((method.schema)(), input, self.json.as_bytes(), Duplicates::Reject)
-            .map_err(|error| Failure::new(format!("the request is no {}: {error}", method.input)))?;
-        // A misspelt field would be a call that means something else.
-        if let Some(unknown) = drift.fields.iter().chain(&drift.enums).next() {
-            return Err(Failure::new(format!("{} has no `{}`", method.input, unknown.name)));
-        }
+        let wire = message::read(method, &self.json).map_err(Failure::new)?;
         let mut request = Request::new(wire);
         if let Some(timeout) = self.timeout {
             request.set_timeout(timeout);

@@ -1,20 +1,28 @@
 //! `check`: what is wrong with a configuration, before it runs.
 
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode, time::SystemTime};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::SystemTime,
+};
 
 use humantime::format_duration;
 
 use super::{Failure, env, print};
 use crate::{
-    config::Config,
+    config::{Config, Resolved},
     identity::{
         api_key::{Key, Keys},
         certificate::Certificates,
         jwks::Jwks,
         jwt::{self, Issuers},
     },
+    policy::{document::Document, rules},
     upstream::Client,
 };
+
+mod policy;
 
 #[derive(Debug, clap::Args)]
 #[group(required = true)]
@@ -22,38 +30,64 @@ pub(super) struct Args {
     /// The configuration to check, with the files and environment variables that it names.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print the JSON Schema of the configuration.
-    #[arg(long)]
-    schema: bool,
+    /// Print a schema: the JSON Schema of the configuration or of the policy file, or the Cedar schema of rules.
+    #[arg(long, value_name = "OF", num_args = 0..=1, default_missing_value = "config")]
+    schema: Option<Form>,
+    /// What the policy can hardly mean is an error, too.
+    #[arg(long, requires = "config")]
+    strict: bool,
+    /// Run the policy's tests, which are next to it: policy.test.toml for policy.toml.
+    #[arg(long, requires = "config")]
+    test: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    if args.schema {
-        let schema = schemars::schema_for!(Config);
-        let schema =
-            serde_json::to_string_pretty(&schema).map_err(|error| Failure::new(error.to_string()))?;
-        print(format_args!("{schema}\n"))?;
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Form {
+    Config,
+    Policy,
+    Cedar,
+}
+
+pub(super) async fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if let Some(form) = args.schema {
+        print(format_args!("{}\n", form.schema()?.trim_end()))?;
     }
     if let Some(path) = &args.config {
         let resolved = Config::load(path).and_then(|config| config.resolve(&env)).map_err(Failure::config)?;
         let config = &resolved.config;
-        Client::new(&config.upstream, resolved.way.base, resolved.way.credentials)
+        Client::new(&config.upstream, resolved.way.base.clone(), resolved.way.credentials.clone())
             .map_err(|error| Failure::config(format!("{}: {error}", error.key())))?;
-        let (orgs, keys) = (config.orgs.len(), resolved.callers.keys.len());
-        let (path, url) = (path.display(), &config.upstream.base_url);
-        let callers =
-            callers(&resolved.callers.keys, SystemTime::now()) + &certified(&resolved.callers.certificates);
-        let issuers = issuers(&resolved.callers.tokens.issuers);
-        let tokens = upstream_tokens(config);
-        let certificates = match resolved.callers.certificates.all().len() {
-            0 => String::new(),
-            count => format!(", {count} certificates"),
-        };
-        print(format_args!(
-            "{path}: ok ({orgs} orgs, {keys} keys{certificates}, upstream {url})\n{callers}{issuers}{tokens}"
-        ))?;
+        print(summary(path, &resolved))?;
+        policy::check(resolved, args.strict, args.test).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Form {
+    fn schema(self) -> Result<String, Failure> {
+        let schema = match self {
+            Self::Config => schemars::schema_for!(Config),
+            Self::Policy => schemars::schema_for!(Document),
+            Self::Cedar => return Ok(rules::schema()),
+        };
+        serde_json::to_string_pretty(&schema).map_err(|error| Failure::new(error.to_string()))
+    }
+}
+
+/// That it is good, and who may call.
+fn summary(path: &Path, resolved: &Resolved) -> String {
+    let config = &resolved.config;
+    let (orgs, keys) = (config.orgs.len(), resolved.callers.keys.len());
+    let (path, url) = (path.display(), &config.upstream.base_url);
+    let callers =
+        callers(&resolved.callers.keys, SystemTime::now()) + &certified(&resolved.callers.certificates);
+    let issuers = issuers(&resolved.callers.tokens.issuers);
+    let tokens = upstream_tokens(config);
+    let certificates = match resolved.callers.certificates.all().len() {
+        0 => String::new(),
+        count => format!(", {count} certificates"),
+    };
+    format!("{path}: ok ({orgs} orgs, {keys} keys{certificates}, upstream {url})\n{callers}{issuers}{tokens}")
 }
 
 /// Who may call what, for which org and until when: a line for each key, which it names and does not show.

@@ -1,9 +1,12 @@
 //! The policy: read from a file of its own, which is read again while the gateway runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigError};
-use crate::policy::{Edition, Ground, Texts};
+use crate::{
+    file::form::Misfit,
+    policy::{Edition, Ground, Known, Texts, lints},
+};
 
 /// The key of the config that names the file.
 pub const POLICY_FILE: &str = "policy.file";
@@ -31,6 +34,18 @@ pub(super) fn resolve(config: &Config) -> Result<(Edition, Option<PolicyFile>), 
 }
 
 impl PolicyFile {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it says and can hardly be meant.
+    ///
+    /// # Errors
+    /// It cannot be meant at all.
+    pub fn lints(&self, known: &Known) -> Result<Vec<Misfit>, ConfigError> {
+        lints(&self.first, &self.ground, known).map_err(|misfit| self.problem(misfit))
+    }
+
     /// What it held at start, and those that it names.
     pub fn first(&self) -> &Texts {
         &self.first

@@ -20,14 +20,17 @@ use crate::{
 };
 
 mod chain;
+mod lint;
 mod part;
 mod standing;
 #[cfg(test)]
 mod tests;
 
 use chain::Limit;
+pub use lint::{Caller, Held, Known, lints};
 use part::{Over, Part};
 use standing::Standing;
+pub use standing::{Holders, Line, Section};
 
 /// 50 calls a second is far above what people and pipelines of one org send, and far below what hurts upstream.
 const DEFAULT_RATE: u32 = 50;

@@ -26,7 +26,7 @@ use self::{
 use crate::{
     call::Identity,
     rpc::{Facts, MethodSpec, Object},
-    rule::{Draw, Mode, Need, Outcome, RuleId, Ruling},
+    rule::{Draw, Mode, Need, Outcome, RuleId, Ruling, Stance},
 };
 
 mod compile;
@@ -130,6 +130,15 @@ impl Rules {
     /// Their ids, in the order in which they are written.
     pub fn ids(&self) -> impl Iterator<Item = &RuleId> {
         self.rules.iter().map(|rule| &rule.id)
+    }
+
+    /// With the modes that they are in.
+    pub fn stances(&self) -> impl Iterator<Item = (&RuleId, Stance)> {
+        self.rules.iter().map(|rule| (&rule.id, rule.stance))
+    }
+
+    pub fn otherwise(&self) -> Otherwise {
+        self.otherwise
     }
 
     pub fn is_empty(&self) -> bool {

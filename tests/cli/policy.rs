@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 use crate::{EX_CONFIG, GOOD, Running, command, run, text, write_closed};
 
 /// A configuration whose policy says this, and is not looked at again for a minute.
-fn configured(directory: &Path, policy: &str) -> String {
+pub(super) fn configured(directory: &Path, policy: &str) -> String {
     set(directory, policy);
     let (config, file) = (directory.join("gateway.toml"), directory.join("policy.toml"));
     let good = GOOD.replace("AUDIT", directory.join("audit").to_str().unwrap());

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::rule::{Applied, Draw, Mode, RuleId, Stance};
 
+/// In place of a key.
+const BUILT_IN: &str = "the built-in one";
+
 /// An entry of the file that was found good.
 #[derive(Clone, Debug)]
 pub(in crate::policy) struct Limit<T> {
@@ -25,16 +28,14 @@ pub(in crate::policy) struct Chain<T> {
 impl<T> Limit<T> {
     /// What stands without being written.
     pub(super) fn built_in(value: T) -> Self {
-        Self {
-            key: "the built-in one".to_owned(),
-            value,
-            stance: Stance::default(),
-            candidate: None,
-            link: None,
-        }
+        Self { key: BUILT_IN.to_owned(), value, stance: Stance::default(), candidate: None, link: None }
     }
 
-    fn is_always_in_force(&self) -> bool {
+    pub(super) fn is_built_in(&self) -> bool {
+        self.key == BUILT_IN
+    }
+
+    pub(super) fn is_always_in_force(&self) -> bool {
         self.stance.mode == Mode::Enforce && self.stance.share.is_whole()
     }
 

@@ -17,6 +17,10 @@ use crate::{
     rule::{Applied, Bound, Budget, BudgetOf, Burden, Draw, Holder, Need, Quota, Rate, RuleId, Selection},
 };
 
+mod shown;
+
+pub use shown::{Holders, Line, Section};
+
 /// Of an org, or of a subject of it.
 #[derive(Debug)]
 pub(super) struct Standing {

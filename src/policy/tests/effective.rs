@@ -124,10 +124,10 @@ async fn rules_are_judged_after_the_limits_by_the_clock_that_is_set_and_refused_
     };
     let edition = Arc::new(Edition::of(&texts, &Ground::default()).unwrap());
     let limits = Limits { max_page_size: applied("max_page_size", Mode::Enforce, 3), ..Limits::default() };
-    let noon = || SystemTime::UNIX_EPOCH + Duration::from_secs(12 * 3600);
-    for (now, rules) in [(noon as fn() -> _, 1), (|| SystemTime::UNIX_EPOCH, 2)] {
+    let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(12 * 3600);
+    for (time, rules) in [(noon, 1), (SystemTime::UNIX_EPOCH, 2)] {
         let reached = |_: super::super::Permitted<Call>| async { Ok(call::tests::reply()) };
-        let stack = ServiceBuilder::new().layer(stage(Authorize { now }));
+        let stack = ServiceBuilder::new().layer(stage(Authorize { at: Some(time) }));
         let mut stack = stack.service(tower::service_fn(reached));
         let mut call = call::tests::call(&LIST_PREBUILDS, &pb::ListPrebuildsRequest::default());
         call.left.insert(Arc::new(limits.clone()));
