@@ -178,6 +178,63 @@ async fn full_buckets_are_forgotten_and_orgs_too() {
     assert!((7 * 24 * 3600 - 60..=7 * 24 * 3600).contains(&ttl), "{ttl}");
 }
 
+/// Of the only demand.
+async fn is_let(shared: &Shared, demand: &Demand) -> bool {
+    passed(&take(shared, std::slice::from_ref(demand)).await)
+}
+
+/// As in the memory of one process: what is only looked at never takes of the bucket in force, and a rate that takes the
+/// place of another brings no burst.
+#[tokio::test]
+async fn a_shadow_and_a_changed_rate_are_other_buckets() {
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let shared = replica(&server).await;
+    make_old(&server, &shared, "acme").await;
+    let live = demand("acme", "r", slow(2), 1);
+    let shadow = Demand { in_force: false, ..live.clone() };
+    assert!(is_let(&shared, &shadow).await && is_let(&shared, &shadow).await);
+    assert!(!is_let(&shared, &shadow).await);
+    assert!(is_let(&shared, &live).await, "it has its own");
+    let changed = demand("acme", "r", slow(5), 1);
+    assert!(!is_let(&shared, &changed).await, "no burst");
+    assert!(is_let(&shared, &live).await && !is_let(&shared, &live).await, "where it was");
+    // Nobody's rate has changed but this one's.
+    assert!(is_let(&shared, &demand("acme", "other", slow(5), 1)).await);
+    // A row of changes, and back to the first: forgotten, it begins as empty as any other.
+    for burst in 10..20 {
+        assert!(!is_let(&shared, &demand("acme", "r", slow(burst), 1)).await);
+    }
+    assert!(!is_let(&shared, &live).await);
+}
+
+#[tokio::test]
+async fn made_up_subjects_are_bounded_and_take_no_bucket_of_their_org() {
+    const MOST: usize = 20_000;
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let shared = replica(&server).await;
+    make_old(&server, &shared, "acme").await;
+    let own = demand("acme", "rates.org.mutate", slow(2), 1);
+    assert!(is_let(&shared, &own).await && is_let(&shared, &own).await);
+    let key = "prebuild-gateway:{acme}:rates";
+    let fill = "local at = redis.call('TIME')[1] * 1000000 + 3600000000 \
+                for i = 1, 20000 do redis.call('HSET', KEYS[1], 'ufl:r:1/1/1:' .. i, string.format('%.0f', at)) end";
+    server.tell(&["EVAL", fill, "1", key]);
+    let mut longest = 0;
+    for index in 0..300 {
+        let subject = format!("made-up-{index}");
+        for in_force in [true, false] {
+            let mut each = Demand { in_force, ..demand("acme", "r", slow(2), 1) };
+            each.bucket.subject = Some(subject.as_str().into());
+            assert!(is_let(&shared, &each).await);
+        }
+        longest = longest.max(server.ask::<usize>(&["HLEN", key]).unwrap());
+    }
+    assert!((MOST - 100..=MOST + 20).contains(&longest), "{longest}");
+    assert!(!is_let(&shared, &own).await, "its own are where they were");
+}
+
 fn full_in(decision: &Decision) -> Duration {
     match decision.taken[..] {
         [Taken::Passed { full_in, .. } | Taken::Refused { full_in, .. }] => full_in,

@@ -4,9 +4,13 @@
 -- KEYS[1]  the org's hash: one key, so that it is lost as a whole or not at all
 -- ARGV[1]  how long the caller had to decide without the store, just before this call
 -- ARGV[2]  milliseconds after which an org that nobody calls is forgotten
--- then, for each demand: bucket, fill time, time that is taken, 1 if in force
+-- ARGV[3]  buckets that an org has at most
+-- then, for each demand: bucket, fill time, time that is taken, 1 if in force, rule, rate
 -- Answers: the server's time, then for each demand 1 if it passes, and how long until its bucket is full.
-local key, away, ttl = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
+--
+-- Fields: '#...' of the org, '@<rule>' the rates that the rule had of late, each with the org's time when it was first
+-- seen, 'u...' buckets of subjects, 'o...' those of the org; the second letter of a bucket is 's' where it is only looked at.
+local key, away, ttl, most = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
@@ -32,22 +36,41 @@ local clock = now - behind
 -- every bucket counts as emptied now.
 if not birth or org[1] ~= server then birth = clock end
 
+local integer = function(number) return string.format('%.0f', number) end
+local written = {
+    '#server', server, '#birth', integer(birth), '#seen', integer(now), '#behind', integer(behind), '#paused', integer(paused),
+}
+
+-- When a rule's rate was first seen: of the first rate of a rule always, so that its buckets begin full; a rate that takes
+-- the place of another begins without a burst. Of more than eight the oldest is forgotten, which is worth no burst either.
+local born = function(rule, rate, known)
+    local list = {}
+    for name, at in string.gmatch(known or '', '(%S+)=(%d+)') do
+        if name == rate then return tonumber(at) end
+        list[#list + 1] = name .. '=' .. at
+    end
+    local at = 0
+    if #list > 0 then at = clock end
+    list[#list + 1] = rate .. '=' .. integer(at)
+    if #list > 8 then table.remove(list, 1) end
+    redis.call('HSET', key, '@' .. rule, table.concat(list, ' '))
+    return at
+end
+
 local demands, passes, levels = {}, true, {}
-for i = 3, #ARGV, 4 do
+for i = 4, #ARGV, 6 do
     local demand = { bucket = ARGV[i], fill = tonumber(ARGV[i + 1]), take = tonumber(ARGV[i + 2]), forced = ARGV[i + 3] == '1' }
     if not levels[demand.bucket] then
-        local tat = tonumber(redis.call('HGET', key, demand.bucket) or '0') or 0
-        levels[demand.bucket] = math.max(tat, birth + demand.fill, clock) - clock
+        local rule, rate = ARGV[i + 4], ARGV[i + 5]
+        local held = redis.call('HMGET', key, demand.bucket, '@' .. rule)
+        local empty = math.max(birth, born(rule, rate, held[2]))
+        levels[demand.bucket] = math.max(tonumber(held[1] or '0') or 0, empty + demand.fill, clock) - clock
     end
     demand.fits = levels[demand.bucket] + demand.take <= demand.fill
     if demand.forced and not demand.fits then passes = false end
     demands[#demands + 1] = demand
 end
 
-local integer = function(number) return string.format('%.0f', number) end
-local written = {
-    '#server', server, '#birth', integer(birth), '#seen', integer(now), '#behind', integer(behind), '#paused', integer(paused),
-}
 for _, demand in ipairs(demands) do
     -- One bucket may be asked twice.
     demand.fits = demand.fits and levels[demand.bucket] + demand.take <= demand.fill
@@ -60,12 +83,30 @@ end
 redis.call('HSET', key, unpack(written))
 if redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl) end
 
--- A full bucket is as good as none: some are looked at each time, so that the hash does not grow for ever.
-if redis.call('HLEN', key) > 64 then
-    local found = redis.call('HSCAN', key, redis.call('HGET', key, '#sweep') or '0', 'COUNT', 8)
+-- A full bucket is as good as none: some are looked at each time, so that the hash does not grow for ever. Above the
+-- bound, whoever makes up subjects gets no more room by it: of those that are looked at subjects' go, first what is only
+-- looked at, then what is nearest to full. What they spend is still within their org's rate.
+local length = redis.call('HLEN', key)
+if length > 64 then
+    local count = 8
+    if length > most then count = 64 end
+    local found = redis.call('HSCAN', key, redis.call('HGET', key, '#sweep') or '0', 'COUNT', count)
+    local spare = {}
     for i = 1, #found[2], 2 do
         local field, tat = found[2][i], tonumber(found[2][i + 1])
-        if string.sub(field, 1, 1) ~= '#' and tat and tat <= clock then redis.call('HDEL', key, field) end
+        local kind = string.sub(field, 1, 1)
+        if (kind == 'o' or kind == 'u') and (not tat or tat <= clock) then
+            length = length - redis.call('HDEL', key, field)
+        elseif kind == 'u' then
+            spare[#spare + 1] = { field = field, forced = string.sub(field, 2, 2) ~= 's', tat = tat }
+        end
+    end
+    if length > most then
+        table.sort(spare, function(a, b)
+            if a.forced ~= b.forced then return b.forced end
+            return a.tat < b.tat
+        end)
+        for i = 1, math.min(#spare, length - most) do redis.call('HDEL', key, spare[i].field) end
     end
     redis.call('HSET', key, '#sweep', found[1])
 end

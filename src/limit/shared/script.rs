@@ -12,6 +12,10 @@ use crate::{
 /// An org that nobody calls for this long, after its buckets are full, begins without a burst again.
 const MARGIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Buckets that an org has at most, at some 150 bytes each, and up to 255 more for what a subject is called. Made-up subjects
+/// are many.
+const MAX_BUCKETS: usize = 20_000;
+
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rates.lua")));
 
 /// A bucket's measures.
@@ -41,10 +45,12 @@ pub(super) fn arguments(demands: &[Demand], away: Duration) -> Vec<String> {
     let measured: Vec<_> = demands.iter().map(|demand| (demand, Measures::of(demand))).collect();
     let longest = measured.iter().map(|(_, measures)| measures.fill).max().unwrap_or_default();
     let ttl = micros(MARGIN).saturating_add(longest) / 1000;
-    let mut arguments = vec![micros(away).to_string(), ttl.to_string()];
+    let mut arguments = vec![micros(away).to_string(), ttl.to_string(), MAX_BUCKETS.to_string()];
     for (demand, Measures { fill, take, .. }) in measured {
         let forced = if demand.in_force { "1" } else { "0" };
-        arguments.extend([field(&demand.bucket), fill.to_string(), take.to_string(), forced.to_owned()]);
+        let (rule, rate) = (rule(demand), rate(demand.rate));
+        let field = field(&demand.bucket, &rule, &rate);
+        arguments.extend([field, fill.to_string(), take.to_string(), forced.to_owned(), rule, rate]);
     }
     arguments
 }
@@ -69,9 +75,23 @@ pub(super) fn answer(demands: &[Demand], value: &Value) -> Option<Answer> {
     Some(Answer { at: Duration::from_micros(*at), taken: taken.collect::<Option<_>>()? })
 }
 
+/// A rule as the org's hash has it. What is only looked at, and candidates, are others: they take of no bucket in force.
+fn rule(demand: &Demand) -> String {
+    let Bucket { subject, rule, candidate, .. } = &demand.bucket;
+    let holder = if subject.is_some() { 'u' } else { 'o' };
+    let stance = if demand.in_force { 'f' } else { 's' };
+    let value = if *candidate { 'c' } else { 'l' };
+    format!("{holder}{stance}{value}:{rule}")
+}
+
+/// All that tells one rate from another.
+fn rate(rate: Rate) -> String {
+    format!("{}/{}/{}", rate.calls, rate.per.as_nanos(), rate.burst)
+}
+
 /// The name of a bucket in its org's hash. No rule has a colon in its name, and what a subject has in its is last.
-fn field(bucket: &Bucket) -> String {
-    let mut field = format!("{}:{}", if bucket.candidate { 'c' } else { 'l' }, bucket.rule);
+fn field(bucket: &Bucket, rule: &str, rate: &str) -> String {
+    let mut field = format!("{rule}:{rate}");
     if let Some(subject) = &bucket.subject {
         // Writing to a string does not fail.
         let _ = write!(field, ":{subject}");

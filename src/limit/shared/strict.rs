@@ -15,10 +15,13 @@ use std::{
 use crate::{
     call::OrgId,
     limit::{Bucket, Demand, Taken},
+    rule::{Rate, RuleId},
 };
 
 /// Buckets of one org that are not full. Beyond it, a call whose bucket is not known is refused.
 const MAX_BUCKETS: usize = 10_000;
+/// Of one rule; far more than an hour without the store sees. Beyond it, what comes back begins anew: empty.
+const MAX_RATES: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Strict {
@@ -34,7 +37,24 @@ struct Away {
     /// The last decision here.
     last: Instant,
     /// When each bucket is full, in nanoseconds after `since`.
-    full: HashMap<Bucket, u128>,
+    full: HashMap<Identity, u128>,
+    /// Of each rule the rates that it had, and when each was first seen: with that one its buckets were empty.
+    rates: HashMap<Kind, Vec<(Rate, u128)>>,
+}
+
+/// What tells a bucket from all others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    bucket: Bucket,
+    rate: Rate,
+    in_force: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    rule: RuleId,
+    candidate: bool,
+    in_force: bool,
 }
 
 /// In nanoseconds.
@@ -82,7 +102,7 @@ impl Strict {
 
 impl Away {
     fn new(since: Instant) -> Self {
-        Self { since, last: since, full: HashMap::new() }
+        Self { since, last: since, full: HashMap::new(), rates: HashMap::new() }
     }
 
     fn take(&mut self, demands: &[Demand], replicas: NonZeroU32, now: Instant) -> Vec<Taken> {
@@ -92,13 +112,14 @@ impl Away {
             away.level(demand, measures, now) + measures.take <= measures.fill && away.has_room(demand)
         };
         self.forget(now, demands.len());
+        demands.iter().for_each(|demand| self.see(demand, now));
         let passes = demands.iter().filter(|demand| demand.in_force).all(|demand| fits(self, demand));
         let each = demands.iter().map(|demand| {
             let measures = Measures::of(demand, replicas);
             let fits = fits(self, demand);
             if fits && (passes || !demand.in_force) {
                 let full = now + self.level(demand, measures, now) + measures.take;
-                self.full.insert(demand.bucket.clone(), full);
+                self.full.insert(Identity::of(demand), full);
             }
             let level = self.level(demand, measures, now);
             if fits { measures.passed(level) } else { measures.refused(level) }
@@ -108,12 +129,26 @@ impl Away {
 
     /// Until the bucket is full.
     fn level(&self, demand: &Demand, measures: Measures, now: u128) -> u128 {
-        let taken = self.full.get(&demand.bucket).copied().unwrap_or_default();
-        taken.max(measures.fill).saturating_sub(now)
+        let taken = self.full.get(&Identity::of(demand)).copied().unwrap_or_default();
+        let rates = self.rates.get(&Kind::of(demand)).into_iter().flatten();
+        let seen = rates.filter(|(rate, _)| *rate == demand.rate).map(|(_, seen)| *seen).max();
+        taken.max(seen.unwrap_or(now) + measures.fill).saturating_sub(now)
+    }
+
+    /// The first rate of a rule is as old as the rest, so that nobody waits longer for it.
+    fn see(&mut self, demand: &Demand, now: u128) {
+        let rates = self.rates.entry(Kind::of(demand)).or_default();
+        if rates.iter().all(|(rate, _)| *rate != demand.rate) {
+            let seen = if rates.is_empty() { 0 } else { now };
+            if rates.len() >= MAX_RATES {
+                rates.remove(0);
+            }
+            rates.push((demand.rate, seen));
+        }
     }
 
     fn has_room(&self, demand: &Demand) -> bool {
-        self.full.len() < MAX_BUCKETS || self.full.contains_key(&demand.bucket)
+        self.full.len() < MAX_BUCKETS || self.full.contains_key(&Identity::of(demand))
     }
 
     /// A full bucket is as good as none.
@@ -128,6 +163,20 @@ impl Away {
         let gone = since.saturating_duration_since(self.since).as_nanos();
         self.since = since;
         self.full.values_mut().for_each(|full| *full = full.saturating_sub(gone));
+        self.rates.values_mut().flatten().for_each(|(_, seen)| *seen = seen.saturating_sub(gone));
+    }
+}
+
+impl Identity {
+    fn of(demand: &Demand) -> Self {
+        Self { bucket: demand.bucket.clone(), rate: demand.rate, in_force: demand.in_force }
+    }
+}
+
+impl Kind {
+    fn of(demand: &Demand) -> Self {
+        let Bucket { rule, candidate, .. } = &demand.bucket;
+        Self { rule: rule.clone(), candidate: *candidate, in_force: demand.in_force }
     }
 }
 

@@ -71,6 +71,24 @@ fn alone_in_force_is_all_or_nothing_too() {
 }
 
 #[test]
+fn alone_too_what_is_looked_at_and_what_had_another_rate_is_another_bucket() {
+    let (strict, begun) = (Strict::new(count(1)), Instant::now());
+    let rate = |burst| Rate { calls: count(1), per: Duration::from_secs(10), burst: count(burst) };
+    let take = |demand: &Demand, seconds| {
+        let at = begun + Duration::from_secs(seconds);
+        passes(&strict.take(&"acme".into(), std::slice::from_ref(demand), at))
+    };
+    let live = demand("r", rate(1), 1);
+    let shadow = Demand { in_force: false, ..live.clone() };
+    assert!(!take(&live, 0) && take(&live, 10) && !take(&live, 10));
+    assert!(take(&shadow, 10) && !take(&shadow, 10), "a bucket of its own");
+    assert!(take(&shadow, 20) && take(&live, 20), "which takes nothing of the one in force");
+    let changed = demand("r", rate(3), 1);
+    assert!(!take(&changed, 100) && take(&changed, 110) && !take(&changed, 110), "no burst");
+    assert!(take(&live, 110) && !take(&live, 110), "changed back, it is where it was");
+}
+
+#[test]
 fn the_store_hears_how_long_an_org_was_without_it() {
     let (strict, begun, org) = (Strict::new(count(2)), Instant::now(), "acme".into());
     let after = |seconds| begun + Duration::from_secs(seconds);
@@ -93,7 +111,20 @@ fn the_store_hears_how_long_an_org_was_without_it() {
 fn paces_are_rounded_up() {
     let rate = Rate { calls: count(3), per: Duration::from_secs(1), burst: count(10) };
     let arguments = script::arguments(&[demand("r", rate, 2)], Duration::from_millis(3));
-    assert_eq!(arguments, ["3000", "604803333", "l:r", "3333340", "666668", "1"]);
+    assert_eq!(
+        arguments,
+        [
+            "3000",
+            "604803333",
+            "20000",
+            "ofl:r:3/1000000000/10",
+            "3333340",
+            "666668",
+            "1",
+            "ofl:r",
+            "3/1000000000/10"
+        ]
+    );
 }
 
 #[test]
