@@ -156,7 +156,7 @@ impl App {
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
-        let budgets = budgets(&config, &learn, &way.parting, &metrics);
+        let budgets = budgets(&config, &learn, &way.parting, store.as_ref(), &metrics);
         let policy = policies::begin(policy, policy_file, &config.policy, &mut files, &budgets, &metrics);
         let gateway = Gateway::new(Stages {
             tasks: tasks.clone(),
@@ -267,12 +267,19 @@ fn upstream_tokens(config: &Config, learn: &Learn, orgs: &Orgs, metrics: &Metric
     })
 }
 
-/// Counts what is outstanding by the orgs' own credentials.
-fn budgets(config: &Config, learn: &Learn, parting: &Parting, metrics: &Metrics) -> Budgets {
+/// Counts what is outstanding by the orgs' own credentials, and keeps it where rates are kept.
+fn budgets(
+    config: &Config,
+    learn: &Learn,
+    parting: &Parting,
+    store: Option<&Store>,
+    metrics: &Metrics,
+) -> Budgets {
     let tenancy = Tenancy::new(learn.organizations().clone(), parting.clone(), metrics.clone());
     let census = Arc::new(Inventory::new(learn.clone(), tenancy));
     let settings = budget::Settings::new(&config.budgets, config.upstream.mutation_timeout);
-    Budgets::local(census, settings, metrics.clone())
+    let Some(store) = store else { return Budgets::local(census, settings, metrics.clone()) };
+    Budgets::shared(store.clone(), config.deadline.max, census, settings, metrics.clone())
 }
 
 /// Serves the main port, with a certificate or without.

@@ -9,7 +9,12 @@
 //! a process had sent that was killed, if its books were in its memory; and books in memory begin their windows of
 //! creations anew.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,6 +25,7 @@ use crate::{
     policy::Permitted,
     rule::{Budget, Outcome, Ruling},
     stack::{Next, Stage},
+    store::Store,
     telemetry::Metrics,
 };
 
@@ -29,11 +35,13 @@ pub mod ledger;
 pub mod local;
 mod reconcile;
 mod refusal;
+pub mod shared;
 #[cfg(test)]
 mod tests;
 
 pub use ledger::Ledger;
 pub use local::Local;
+pub use shared::Shared;
 
 use claim::{Claim, Count, End, Sight, Verdict};
 use reconcile::Reconciler;
@@ -46,6 +54,9 @@ const DEFAULT_RECONCILE_INTERVAL: Duration = Duration::from_secs(15);
 const LIST_LAG: Duration = Duration::from_secs(2);
 /// On the way to upstream and in it, after everybody has stopped waiting.
 const LATE: Duration = Duration::from_secs(5);
+
+/// No ledger takes so long to answer: whoever waits for it longer did not run. Well within [`LATE`].
+const FROZEN: Duration = Duration::from_secs(1);
 
 /// `[budgets]`
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -108,6 +119,18 @@ impl Budgets {
         Self::new(Arc::new(Local::new(LIST_LAG)), census, settings, metrics)
     }
 
+    /// With books that all replicas share; no caller may wait for longer than `longest`.
+    pub fn shared(
+        store: Store,
+        longest: Duration,
+        census: Arc<dyn Census>,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> Self {
+        let ledger = Shared::new(store, shared::Terms::new(&settings, longest));
+        Self::new(Arc::new(ledger), census, settings, metrics)
+    }
+
     pub fn new(
         ledger: Arc<dyn Ledger>,
         census: Arc<dyn Census>,
@@ -143,23 +166,35 @@ impl Budgets {
         }
         let held = inner.claim(call.get(), &claim).await?;
         let result = next.run(call).await;
-        held.settle(End::of(&result));
+        if let Some(held) = held {
+            held.settle(End::of(&result));
+        }
         result
     }
 }
 
 impl Inner {
+    /// None where it is not written down and need not be: what is only looked at keeps nobody from anything.
+    ///
     /// # Errors
     /// A budget in force is used up, or it is not known whether it is.
-    async fn claim(&self, call: &Call, claim: &Claim) -> Result<Held, Error> {
+    async fn claim(&self, call: &Call, claim: &Claim) -> Result<Option<Held>, Error> {
         let org = &call.identity.org;
         // First, so that a claim is not lost that is written down as the caller leaves.
         let mut held = self.hold(call);
-        match self.ledger.claim(org, claim).await {
+        let asked = Instant::now();
+        let verdict = self.ledger.claim(org, claim, held.open_for).await;
+        match verdict {
+            // Whoever has slept for so long must not send any more: others count without it soon.
+            Verdict::Taken(_) if asked.elapsed() >= FROZEN => {
+                held.settle(End::Nothing);
+                unknown(call);
+                Err(refusal::uncounted())
+            }
             Verdict::Taken(counts) => {
                 let judged = self.judge(call, claim, &counts);
                 call.context.add_rulings(judged.iter().map(Judged::ruling));
-                Ok(held)
+                Ok(Some(held))
             }
             Verdict::Full(counts) => {
                 held.is_settled = true;
@@ -170,7 +205,7 @@ impl Inner {
             Verdict::Uncounted => {
                 held.is_settled = true;
                 unknown(call);
-                Err(refusal::uncounted())
+                if claim.is_enforced() { Err(refusal::uncounted()) } else { Ok(None) }
             }
         }
     }

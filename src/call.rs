@@ -40,7 +40,8 @@ pub use scope::{Scope, Scopes, UnknownScope};
 pub use token::{NotAToken, Token};
 
 /// Identifies one request in answers, logs, traces and audit records. Version 7, so that ids sort by time (RFC 9562).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RequestId(Uuid);
 
 /// Who calls, and for which org. Made by the identity stage from headers alone.
@@ -161,6 +162,20 @@ impl From<Uuid> for RequestId {
 impl Default for RequestId {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl TryFrom<String> for RequestId {
+    type Error = uuid::Error;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Uuid::try_parse(&text).map(Self)
+    }
+}
+
+impl From<RequestId> for String {
+    fn from(RequestId(id): RequestId) -> Self {
+        id.to_string()
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Config {
     pub refusals: Rate,
     /// Calls in flight over all orgs; one more is refused with `UNAVAILABLE`, at least 1.
     pub in_flight: usize,
-    /// Where rates are kept that all replicas share. Without it, each replica counts by itself.
+    /// Where rates and budgets are kept that all replicas share. Without it, each replica counts by itself.
     pub redis: Option<store::Config>,
     /// With `redis`, required: how many replicas there are, 1 to 1000.
     pub replicas: Option<NonZeroU32>,

@@ -14,9 +14,11 @@ mod shared {
     pub(crate) mod load;
     pub(crate) mod server;
 
+    mod books;
     mod buckets;
     mod exact;
     mod faults;
+    mod killed;
     mod processes;
     mod ways;
 }

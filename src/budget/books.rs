@@ -18,9 +18,11 @@
 //! doubt.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     time::Duration,
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     claim::{Claim, Count, End, Present, Sight, Verdict, Work, canonical},
@@ -33,7 +35,7 @@ use crate::{
 
 mod count;
 #[cfg(test)]
-mod tests;
+pub(in crate::budget) mod tests;
 
 /// Of each project; a budget of more creations than that is none. Some 32 bytes each.
 const MAX_CREATIONS: usize = 10_000;
@@ -43,13 +45,19 @@ const MAX_CREATIONS: usize = 10_000;
 const MAX_ENDED: usize = 10_000;
 
 /// A moment in the books of one org.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(from = "u64", into = "u64")]
 pub struct Stamp(pub Duration);
 
-#[derive(Debug, Default)]
+/// Written out, they are the same for the same content.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Books {
+    /// Goes on by itself, also where nothing changes: whoever writes them out writes it beside.
+    #[serde(skip)]
     now: Stamp,
     /// So much older than an answer a list may be.
+    #[serde(skip)]
     lag: Duration,
     /// When the newest census that is in the books began.
     counted: Option<Stamp>,
@@ -58,13 +66,13 @@ pub struct Books {
     pools: BTreeMap<String, Pool>,
     /// Calls that were let through and have not ended, or nobody knows how.
     open: BTreeMap<RequestId, Open>,
-    ended: HashMap<String, Stamp>,
+    ended: BTreeMap<String, Stamp>,
     creations: BTreeMap<String, VecDeque<(Stamp, RequestId)>>,
     /// The longest window that was asked for.
     window: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 struct Known {
     project: String,
     /// A census that begins later shows it.
@@ -73,20 +81,22 @@ struct Known {
     is_missed: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 struct Pool {
     known: Known,
     max: u32,
     version: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 struct Open {
     project: String,
     work: Work,
     taken: Stamp,
-    /// Nobody knows what became of it; later than this it takes no effect.
-    doubt: Option<Stamp>,
+    /// Later than this it takes no effect: whoever made it is not there any more, or nobody knows what became of it.
+    until: Option<Stamp>,
+    /// The latter.
+    is_doubt: bool,
 }
 
 impl Books {
@@ -94,13 +104,23 @@ impl Books {
         Self { lag, ..Self::default() }
     }
 
+    /// Goes on from where they were written out.
+    pub fn resume(&mut self, now: Stamp, lag: Duration) {
+        (self.now, self.lag) = (now, lag);
+    }
+
+    pub fn now(&self) -> Stamp {
+        self.now
+    }
+
     fn tick(&mut self, now: Duration) -> Stamp {
         self.now = Stamp(now.max(self.now.0 + Duration::from_nanos(1)));
         self.now
     }
 
-    /// Writes the claim down if there is room in all of its limits.
-    pub fn claim(&mut self, now: Duration, claim: &Claim) -> Verdict {
+    /// Writes the claim down if there is room in all of its limits. Where whoever makes it may be gone before it is
+    /// settled, it has a lease: it takes no effect later than that.
+    pub fn claim(&mut self, now: Duration, claim: &Claim, lease: Option<Duration>) -> Verdict {
         let at = self.tick(now);
         self.look_up(at, claim);
         if self.counted.is_none() && claim.is_enforced() {
@@ -113,7 +133,8 @@ impl Books {
         }
         let Claim { request, project, work, .. } = claim.clone();
         self.remember_creation(at, claim);
-        self.open.insert(request, Open { project, work, taken: at, doubt: None });
+        let until = lease.map(|lease| Stamp(at.0 + lease));
+        self.open.insert(request, Open { project, work, taken: at, until, is_doubt: false });
         Verdict::Taken(counts)
     }
 
@@ -128,8 +149,8 @@ impl Books {
         let at = self.tick(now);
         match end {
             End::Unknown => {
-                if let Some(open) = self.open.get_mut(&request) {
-                    open.doubt.get_or_insert(Stamp(at.0 + open_for));
+                if let Some(open) = self.open.get_mut(&request).filter(|open| !open.is_doubt) {
+                    (open.until, open.is_doubt) = (Some(Stamp(at.0 + open_for)), true);
                 }
             }
             End::Nothing => {
@@ -201,7 +222,7 @@ impl Books {
                 self.count_pool(begun, id, canonical(&project), Present { max, version });
             }
         }
-        self.open.retain(|_, open| open.doubt.is_none_or(|until| until > begun));
+        self.open.retain(|_, open| open.until.is_none_or(|until| until > begun));
         let oldest = self.open.values().map(|open| open.taken).min();
         let lag = self.lag;
         self.ended.retain(|_, since| since.0 + lag > begun.0 || oldest.is_some_and(|oldest| oldest < *since));
@@ -221,8 +242,17 @@ impl Books {
         self.counted.is_none() && self.open.is_empty()
     }
 
+    pub fn is_counted(&self) -> bool {
+        self.counted.is_some()
+    }
+
+    /// Whether a census that begins now settles what one that began then could not.
+    pub fn has_overdue(&self, then: Stamp, now: Stamp) -> bool {
+        self.open.values().filter_map(|open| open.until).any(|until| then < until && until <= now)
+    }
+
     pub fn tally(&self) -> Tally {
-        let doubts = self.open.values().filter_map(|open| open.doubt);
+        let doubts = self.open.values().filter(|open| open.is_doubt).filter_map(|open| open.until);
         Tally {
             running: self.running.len(),
             open: self.open.len(),
@@ -324,6 +354,19 @@ impl Books {
             log.drain(..old);
             !log.is_empty()
         });
+    }
+}
+
+impl From<u64> for Stamp {
+    fn from(nanos: u64) -> Self {
+        Self(Duration::from_nanos(nanos))
+    }
+}
+
+impl From<Stamp> for u64 {
+    fn from(Stamp(time): Stamp) -> Self {
+        // For some five hundred years.
+        Self::try_from(time.as_nanos()).unwrap_or(Self::MAX)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     call::{Call, RequestId},
     error::{Code, Error, Origin, Reason, Sent},
@@ -21,7 +23,7 @@ pub struct Claim {
 }
 
 /// What it would leave outstanding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Work {
     /// One more prebuild.
     Prebuild,
@@ -32,7 +34,7 @@ pub enum Work {
 }
 
 /// A pool as it was looked up for the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Present {
     pub max: u32,
     pub version: u64,

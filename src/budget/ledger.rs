@@ -23,7 +23,8 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     fn close(&self, org: &OrgId);
 
     /// All limits in force are checked and taken at once, or none is. A ledger that cannot be reached says `Uncounted`.
-    fn claim<'a>(&'a self, org: &'a OrgId, claim: &'a Claim) -> BoxFuture<'a, Verdict>;
+    /// Whatever becomes of whoever makes it, the call takes no effect later than `lease` from now.
+    fn claim<'a>(&'a self, org: &'a OrgId, claim: &'a Claim, lease: Duration) -> BoxFuture<'a, Verdict>;
 
     /// How the claim stands; nothing is taken. None if that is not known.
     fn look<'a>(&'a self, org: &'a OrgId, claim: &'a Claim) -> BoxFuture<'a, Option<Vec<Count>>>;
@@ -36,10 +37,19 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     fn see(&self, org: &OrgId, sights: Vec<Sight>);
 
     /// A census is about to begin; none if the ledger cannot be reached, or has no such books.
-    fn begin<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Option<Stamp>>;
+    fn begin<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Option<Begin>>;
 
     /// What it has counted.
     fn apply<'a>(&'a self, org: &'a OrgId, begun: Stamp, counted: Counted) -> BoxFuture<'a, Option<Tally>>;
+}
+
+/// Whether to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Now: the census is known by this moment.
+    Now(Stamp),
+    /// Another replica has, or is about to; or calls may be under way that the books do not know.
+    Later { tally: Tally, again_in: Duration },
 }
 
 /// The state of an org's books.

@@ -12,7 +12,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use super::{
     books::{Books, Stamp},
     claim::{Claim, Count, End, Sight, Verdict},
-    ledger::{Ledger, Tally},
+    ledger::{Begin, Ledger, Tally},
 };
 use crate::call::{Counted, OrgId, RequestId};
 
@@ -81,8 +81,8 @@ impl Ledger for Local {
         });
     }
 
-    fn claim<'a>(&'a self, org: &'a OrgId, claim: &'a Claim) -> BoxFuture<'a, Verdict> {
-        let verdict = self.on(org, |books, now| books.claim(now, claim));
+    fn claim<'a>(&'a self, org: &'a OrgId, claim: &'a Claim, _lease: Duration) -> BoxFuture<'a, Verdict> {
+        let verdict = self.on(org, |books, now| books.claim(now, claim, None));
         async move { verdict.unwrap_or(Verdict::Uncounted) }.boxed()
     }
 
@@ -99,8 +99,8 @@ impl Ledger for Local {
         self.on(org, |books, now| books.see(now, sights));
     }
 
-    fn begin<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Option<Stamp>> {
-        let begun = self.on(org, |books, now| books.begin(now));
+    fn begin<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Option<Begin>> {
+        let begun = self.on(org, |books, now| Begin::Now(books.begin(now)));
         async move { begun }.boxed()
     }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     Settings,
-    ledger::{Ledger, Tally},
+    ledger::{Begin, Ledger, Tally},
 };
 use crate::{
     call::{Census, Deadline, NotCounted, OrgId, RequestId},
@@ -44,6 +44,12 @@ struct Counter {
     census: Arc<dyn Census>,
     interval: Duration,
     metrics: Metrics,
+}
+
+/// What came of a look at the books.
+enum Round {
+    Counted(Tally),
+    Later { tally: Tally, again_in: Duration },
 }
 
 /// No count came of it.
@@ -110,15 +116,20 @@ impl Counter {
         let mut patience = FIRST_PAUSE;
         loop {
             let begun = Instant::now();
-            let counted = self.count(&org).await;
-            self.metrics.census_taken(org.as_str(), begun.elapsed(), counted.is_ok());
-            let pause = match counted {
-                Ok(tally) => {
+            let round = self.count(&org).await;
+            let pause = match round {
+                Ok(Round::Counted(tally)) => {
                     patience = FIRST_PAUSE;
-                    self.metrics.budget_counted(org.as_str(), tally.running, tally.open, tally.doubts);
+                    self.metrics.census_taken(org.as_str(), begun.elapsed(), true);
+                    self.tell(&org, tally);
                     self.pause(tally)
                 }
+                Ok(Round::Later { tally, again_in }) => {
+                    self.tell(&org, tally);
+                    self.pause(tally).min(again_in)
+                }
                 Err(error) => {
+                    self.metrics.census_taken(org.as_str(), begun.elapsed(), false);
                     let source = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(%org, %error, source, "what is outstanding stays as it was known");
                     let pause = patience.min(self.interval);
@@ -130,11 +141,19 @@ impl Counter {
         }
     }
 
-    async fn count(&self, org: &OrgId) -> Result<Tally, Failed> {
-        let begun = self.ledger.begin(org).await.ok_or(Failed::Ledger)?;
+    fn tell(&self, org: &OrgId, tally: Tally) {
+        self.metrics.budget_counted(org.as_str(), tally.running, tally.open, tally.doubts);
+    }
+
+    async fn count(&self, org: &OrgId) -> Result<Round, Failed> {
+        let begun = match self.ledger.begin(org).await.ok_or(Failed::Ledger)? {
+            Begin::Now(begun) => begun,
+            Begin::Later { tally, again_in } => return Ok(Round::Later { tally, again_in }),
+        };
         let deadline = Deadline::at(Instant::now() + PATIENCE);
         let counted = self.census.take(org.clone(), deadline).await?;
-        self.ledger.apply(org, begun, counted).await.ok_or(Failed::Ledger)
+        let tally = self.ledger.apply(org, begun, counted).await;
+        tally.map(Round::Counted).ok_or(Failed::Ledger)
     }
 
     /// Not all orgs, and not all replicas, at one moment: up to a quarter of the interval less. Sooner where a doubt is

@@ -29,6 +29,7 @@ use crate::{
     rpc::{self, Object, Seen, Sizes},
     rule::{Applied, Budget, BudgetOf, Burden, Mode, Outcome},
     stack::stage,
+    store::{self, Store},
     telemetry::Metrics,
 };
 
@@ -202,6 +203,22 @@ async fn without_anybody_who_counts_nothing_in_force_passes() {
     let refused = through(Budgets::default(), create(vec![running(10, Mode::Enforce)]), never).await;
     assert_eq!(refused.unwrap_err().reason, Some(Reason::BudgetUnknown));
     through(Budgets::default(), create(vec![running(10, Mode::Warn)]), made).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_the_store_what_is_in_force_is_refused_and_what_is_looked_at_is_not() {
+    let nowhere: store::Config = toml::from_str("url = 'unix:///nowhere/at/all'").unwrap();
+    let store = Store::open(nowhere.resolve(None).unwrap(), Metrics::new());
+    let minute = Duration::from_secs(60);
+    let settings = Settings { interval: INTERVAL, mutation_timeout: minute, late: Duration::ZERO };
+    let census = Arc::new(Told::default());
+    let budgets = Budgets::shared(store, minute, census, settings, Metrics::new());
+    let refused = through(budgets.clone(), create(vec![running(10, Mode::Enforce)]), never).await;
+    assert_eq!(refused.unwrap_err().reason, Some(Reason::BudgetUnknown));
+    let call = create(vec![running(10, Mode::Warn)]);
+    let context = call.context.clone();
+    through(budgets, call, made).await.unwrap();
+    assert_eq!(context.rulings()[0].outcome, Outcome::Failed);
 }
 
 #[tokio::test]

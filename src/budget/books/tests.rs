@@ -9,7 +9,7 @@ use crate::{
     rule::{BudgetOf, Burden},
 };
 
-mod model;
+pub(in crate::budget) mod model;
 
 const LAG: Duration = Duration::from_secs(2);
 const LATE: Duration = Duration::from_secs(60);
@@ -86,7 +86,7 @@ fn is_taken(verdict: &Verdict) -> bool {
 
 /// A claim that was taken.
 fn take(books: &mut Books, seconds: u64, claim: Claim) -> RequestId {
-    let verdict = books.claim(at(seconds), &claim);
+    let verdict = books.claim(at(seconds), &claim, None);
     assert!(is_taken(&verdict), "{verdict:?}");
     claim.request
 }
@@ -105,20 +105,20 @@ fn used_warm(books: &mut Books, seconds: u64) -> u32 {
 fn nothing_in_force_is_granted_before_the_first_census() {
     let mut books = Books::new(LAG);
     let claim = prebuild("p", &[running(10)]);
-    assert_eq!(books.claim(at(0), &claim), Verdict::Uncounted);
+    assert_eq!(books.claim(at(0), &claim, None), Verdict::Uncounted);
     assert_eq!(books.look(at(0), &claim), None);
     let audited = prebuild("p", &[Limit { is_enforced: false, ..running(10) }]);
-    assert!(is_taken(&books.claim(at(1), &audited)), "what is only looked at keeps nobody waiting");
+    assert!(is_taken(&books.claim(at(1), &audited, None)), "what is only looked at keeps nobody waiting");
     census(&mut books, 2, standing(&["a", "b"], Extent::Whole));
     assert_eq!(used(&mut books, 2), 3, "two were there, and one is under way");
-    assert!(is_taken(&books.claim(at(3), &claim)));
+    assert!(is_taken(&books.claim(at(3), &claim, None)));
 }
 
 #[test]
 fn a_claim_is_taken_in_all_limits_or_in_none() {
     let mut books = counted(&["a"]);
     let creates = limit(Burden::Creates { count: 1, window: at(100) }, BudgetOf::Project);
-    let verdict = books.claim(at(1), &prebuild("p", &[creates, running(1)]));
+    let verdict = books.claim(at(1), &prebuild("p", &[creates, running(1)]), None);
     let Verdict::Full(counts) = verdict else { panic!("{verdict:?}") };
     assert_eq!((counts[0].is_within(), counts[1].is_within()), (true, false));
     assert_eq!(counts[1].holders, ["a"]);
@@ -129,7 +129,7 @@ fn a_claim_is_taken_in_all_limits_or_in_none() {
 fn a_limit_that_is_only_looked_at_decides_nothing() {
     let mut books = counted(&["a", "b"]);
     let audited = Limit { is_enforced: false, ..running(1) };
-    let verdict = books.claim(at(1), &prebuild("p", &[audited, running(3)]));
+    let verdict = books.claim(at(1), &prebuild("p", &[audited, running(3)]), None);
     let Verdict::Taken(counts) = verdict else { panic!("{verdict:?}") };
     assert_eq!((counts[0].is_within(), counts[1].is_within()), (false, true));
 }
@@ -139,9 +139,9 @@ fn a_project_counts_for_itself() {
     let mut books = Books::new(LAG);
     census(&mut books, 0, standing(&["a"], Extent::Whole));
     let of_project = limit(Burden::RunningPrebuilds(1), BudgetOf::Project);
-    assert!(!is_taken(&books.claim(at(1), &prebuild("p", &[of_project]))));
+    assert!(!is_taken(&books.claim(at(1), &prebuild("p", &[of_project]), None)));
     let request = take(&mut books, 2, prebuild("q", &[of_project]));
-    assert!(!is_taken(&books.claim(at(3), &prebuild("q", &[of_project]))));
+    assert!(!is_taken(&books.claim(at(3), &prebuild("q", &[of_project]), None)));
     books.settle(at(4), request, End::Nothing, LATE);
     take(&mut books, 5, prebuild("q", &[of_project]));
 }
@@ -253,12 +253,14 @@ fn creations_are_counted_in_any_stretch_of_the_window() {
         books.settle(at(second), request, End::Shown(sight("a", true)), LATE);
     }
     for (second, wait) in [(41, 69), (109, 1)] {
-        let Verdict::Full(counts) = books.claim(at(second), &prebuild("p", &[creates])) else { panic!() };
+        let Verdict::Full(counts) = books.claim(at(second), &prebuild("p", &[creates]), None) else {
+            panic!()
+        };
         assert_eq!((counts[0].used, counts[0].room_in), (2, Some(at(wait))));
         take(&mut books, second, prebuild("q", &[creates]));
     }
     take(&mut books, 110, prebuild("p", &[creates]));
-    assert!(!is_taken(&books.claim(at(139), &prebuild("p", &[creates]))));
+    assert!(!is_taken(&books.claim(at(139), &prebuild("p", &[creates]), None)));
     take(&mut books, 140, prebuild("p", &[creates]));
     census(&mut books, 1000, Counted::default());
     assert!(books.creations.is_empty());
@@ -273,15 +275,15 @@ fn a_creation_that_was_refused_does_not_count() {
     books.settle(at(2), request, End::Nothing, LATE);
     let request = take(&mut books, 3, prebuild("p", &[creates]));
     books.settle(at(4), request, End::Unknown, LATE);
-    assert!(!is_taken(&books.claim(at(5), &prebuild("p", &[creates]))), "it may have been made");
+    assert!(!is_taken(&books.claim(at(5), &prebuild("p", &[creates]), None)), "it may have been made");
 }
 
 #[test]
 fn a_window_that_allows_none_has_no_room_ever() {
     let none = limit(Burden::Creates { count: 0, window: at(100) }, BudgetOf::Project);
-    assert!(!is_taken(&counted(&[]).claim(at(1), &prebuild("p", &[none]))));
+    assert!(!is_taken(&counted(&[]).claim(at(1), &prebuild("p", &[none]), None)));
     let none = limit(Burden::RunningPrebuilds(0), BudgetOf::Org);
-    assert!(!is_taken(&counted(&[]).claim(at(1), &prebuild("p", &[none]))));
+    assert!(!is_taken(&counted(&[]).claim(at(1), &prebuild("p", &[none]), None)));
 }
 
 #[test]
@@ -292,7 +294,7 @@ fn a_pool_counts_as_the_most_that_it_may_be() {
     // Grown: reserved at once.
     let grown = take(&mut books, 2, pool("a", 7, Some((5, 1)), &[warm(10)]));
     assert_eq!(used_warm(&mut books, 2), 10);
-    assert!(!is_taken(&books.claim(at(3), &pool("b", 4, Some((3, 1)), &[warm(10)]))));
+    assert!(!is_taken(&books.claim(at(3), &pool("b", 4, Some((3, 1)), &[warm(10)]), None)));
     books.settle(at(4), grown, End::Shown(pool_sight("a", 7, 2)), LATE);
     assert_eq!(used_warm(&mut books, 4), 10);
     // Shrunk: given back when it has succeeded.
@@ -309,7 +311,7 @@ fn a_pool_above_a_limit_that_was_lowered_can_be_made_smaller() {
     take(&mut books, 1, pool("a", 8, Some((9, 1)), &[warm(3)]));
     let mut books = Books::new(LAG);
     census(&mut books, 0, pools(&[("a", 9, 1)]));
-    assert!(!is_taken(&books.claim(at(1), &pool("a", 10, Some((9, 1)), &[warm(3)]))));
+    assert!(!is_taken(&books.claim(at(1), &pool("a", 10, Some((9, 1)), &[warm(3)]), None)));
 }
 
 #[test]
@@ -364,7 +366,7 @@ fn closed_books_keep_only_what_is_under_way() {
     let request = take(&mut books, 1, prebuild("p", &[running(2)]));
     books.close();
     assert!(!books.is_blank());
-    assert_eq!(books.claim(at(2), &prebuild("p", &[running(2)])), Verdict::Uncounted);
+    assert_eq!(books.claim(at(2), &prebuild("p", &[running(2)]), None), Verdict::Uncounted);
     census(&mut books, 3, standing(&["a"], Extent::Whole));
     assert_eq!(used(&mut books, 3), 2);
     books.settle(at(4), request, End::Nothing, LATE);

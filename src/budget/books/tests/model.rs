@@ -1,25 +1,49 @@
 //! The books beside an upstream that does whatever it likes with what it is sent: random calls, answers, losses, ends and
 //! censuses in any order, and what is promised holds at every step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 
 use super::{
     super::{Books, Stamp},
-    LAG, LATE, at, pool, pools, prebuild, running, sight, standing, take, used, used_warm, warm,
+    LAG, LATE, at, pool, pools, prebuild, running, sight, standing, warm,
 };
 use crate::{
-    budget::claim::{Claim, End, Present, Sight, Verdict, Work},
+    budget::claim::{Claim, Count, End, Present, Sight, Verdict, Work},
     call::{Counted, Extent, RequestId, Standing},
 };
 
 const RUNNING: u32 = 3;
 const WARM: u32 = 12;
 
+/// Books, wherever they are.
+pub(in crate::budget) trait Kept {
+    /// Claims that nobody settles go by themselves.
+    const LEASE: Option<Duration>;
+
+    fn new() -> Self;
+    fn on<T>(&mut self, now: Duration, step: impl FnOnce(&mut Books, Duration) -> T) -> T;
+}
+
+impl Kept for Books {
+    const LEASE: Option<Duration> = None;
+
+    fn new() -> Self {
+        Self::new(LAG)
+    }
+
+    fn on<T>(&mut self, now: Duration, step: impl FnOnce(&mut Books, Duration) -> T) -> T {
+        step(self, now)
+    }
+}
+
 /// One thing that happens. Numbers choose among what there is.
 #[derive(Clone, Copy, Debug)]
-enum Event {
+pub(in crate::budget) enum Event {
     /// A call comes, and is sent if it is let through.
     Create,
     Resize {
@@ -32,6 +56,8 @@ enum Event {
     Answer(usize),
     /// Its answer is lost. If it has not reached upstream yet, it may still, for a while.
     Lose(usize),
+    /// Whoever made the call is gone, and settles nothing.
+    Kill(usize),
     /// A prebuild ends.
     End(usize),
     /// Somebody reads a prebuild, running or not.
@@ -56,14 +82,16 @@ struct Call {
     sent: Sent,
     /// The answer that upstream has for it.
     answer: Option<Sight>,
-    /// Its caller knows nothing, and it cannot reach upstream later than this.
-    lost: Option<u64>,
+    /// It cannot reach upstream later than this.
+    limit: Option<u64>,
+    /// Nobody knows what becomes of it.
+    is_lost: bool,
 }
 
 /// Upstream, the gateway, and what is on the way between them.
-struct World {
+struct World<K> {
     now: u64,
-    books: Books,
+    books: K,
     calls: Vec<Call>,
     running: BTreeMap<String, bool>,
     pools: Vec<Present>,
@@ -71,7 +99,7 @@ struct World {
     censuses: Vec<(Stamp, Counted)>,
 }
 
-fn events() -> impl Strategy<Value = Vec<Event>> {
+pub(in crate::budget) fn events() -> impl Strategy<Value = Vec<Event>> {
     let which = 0..3_usize;
     let event = prop_oneof![
         4 => Just(Event::Create),
@@ -79,6 +107,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         4 => which.clone().prop_map(Event::Reach),
         3 => which.clone().prop_map(Event::Answer),
         1 => which.clone().prop_map(Event::Lose),
+        1 => which.clone().prop_map(Event::Kill),
         3 => which.clone().prop_map(Event::End),
         2 => which.clone().prop_map(Event::Read),
         2 => which.clone().prop_map(Event::See),
@@ -93,11 +122,11 @@ fn name(pool: usize) -> String {
     format!("pool-{pool}")
 }
 
-impl World {
+impl<K: Kept> World<K> {
     fn new() -> Self {
         let mut world = Self {
             now: 0,
-            books: Books::new(LAG),
+            books: K::new(),
             calls: Vec::new(),
             running: BTreeMap::new(),
             pools: vec![Present { max: 4, version: 1 }; 2],
@@ -110,11 +139,11 @@ impl World {
 
     fn census(&mut self) {
         let (begun, counted) = self.count();
-        self.books.apply(at(self.now), begun, counted);
+        self.books.on(at(self.now), |books, now| books.apply(now, begun, counted));
     }
 
     fn count(&mut self) -> (Stamp, Counted) {
-        let begun = self.books.begin(at(self.now));
+        let begun = self.books.on(at(self.now), Books::begin);
         let running = self.running.iter().filter(|(_, runs)| **runs).map(|(id, _)| &**id);
         let named: Vec<_> = (0..self.pools.len()).map(name).collect();
         let present = self.pools.iter().zip(&named).map(|(pool, name)| (&**name, pool.max, pool.version));
@@ -134,10 +163,16 @@ impl World {
             Event::Reach(index) => self.reach(index),
             Event::Answer(index) => self.answer(index),
             Event::Lose(index) => {
-                let lost = self.now + LATE.as_secs() - 1;
-                if let Some(call) = self.calls.get_mut(index).filter(|call| call.lost.is_none()) {
-                    call.lost = Some(lost);
-                    self.books.settle(at(self.now), call.request, End::Unknown, LATE);
+                let limit = self.now + LATE.as_secs() - 1;
+                if let Some(call) = self.calls.get_mut(index).filter(|call| !call.is_lost) {
+                    (call.limit, call.is_lost) = (Some(limit), true);
+                    let request = call.request;
+                    self.books.on(at(self.now), |books, now| books.settle(now, request, End::Unknown, LATE));
+                }
+            }
+            Event::Kill(index) => {
+                if let Some(call) = self.calls.get_mut(index).filter(|call| call.limit.is_some()) {
+                    call.is_lost = true;
                 }
             }
             Event::End(index) => {
@@ -151,7 +186,7 @@ impl World {
             }
             Event::See(index) if index < self.reads.len() => {
                 let read = self.reads.remove(index);
-                self.books.see(at(self.now), [read]);
+                self.books.on(at(self.now), |books, now| books.see(now, [read]));
             }
             Event::See(_) => {}
             Event::Count => {
@@ -160,18 +195,20 @@ impl World {
             }
             Event::Apply(index) if index < self.censuses.len() => {
                 let (begun, counted) = self.censuses.remove(index);
-                self.books.apply(at(self.now), begun, counted);
+                self.books.on(at(self.now), |books, now| books.apply(now, begun, counted));
             }
             Event::Apply(_) => {}
             Event::Wait(seconds) => self.now += seconds,
         }
         let now = self.now;
-        self.calls.retain(|call| call.lost.is_none_or(|lost| lost > now));
+        self.calls.retain(|call| call.limit.is_none_or(|limit| limit > now));
     }
 
     fn call(&mut self, claim: &Claim, sent: Sent) {
-        if matches!(self.books.claim(at(self.now), claim), Verdict::Taken(_)) {
-            self.calls.push(Call { request: claim.request, sent, answer: None, lost: None });
+        let verdict = self.books.on(at(self.now), |books, now| books.claim(now, claim, K::LEASE));
+        if matches!(verdict, Verdict::Taken(_)) {
+            let limit = K::LEASE.map(|lease| self.now + lease.as_secs() - 1);
+            self.calls.push(Call { request: claim.request, sent, answer: None, limit, is_lost: false });
         }
     }
 
@@ -192,11 +229,24 @@ impl World {
     }
 
     fn answer(&mut self, index: usize) {
-        if self.calls.get(index).is_some_and(|call| call.lost.is_none()) {
+        if self.calls.get(index).is_some_and(|call| !call.is_lost) {
             let call = self.calls.remove(index);
             let end = call.answer.map_or(End::Nothing, End::Shown);
-            self.books.settle(at(self.now), call.request, end, LATE);
+            self.books.on(at(self.now), |books, now| books.settle(now, call.request, end, LATE));
         }
+    }
+
+    fn used(&mut self) -> u32 {
+        self.look(&prebuild("p", &[running(1)]))
+    }
+
+    fn used_warm(&mut self) -> u32 {
+        self.look(&Claim { work: Work::NewPool { max: 1 }, ..prebuild("p", &[warm(1)]) })
+    }
+
+    fn look(&mut self, claim: &Claim) -> u32 {
+        let counts = self.books.on(at(self.now), |books, now| books.look(now, claim));
+        counts.as_deref().and_then(<[Count]>::first).unwrap().used
     }
 
     fn runs(&self) -> u32 {
@@ -208,50 +258,58 @@ impl World {
     }
 }
 
+/// Whatever happens, at every step and in the end.
+pub(in crate::budget) fn hold<K: Kept>(events: Vec<Event>) -> Result<(), TestCaseError> {
+    let mut world = World::<K>::new();
+    for event in events {
+        world.happen(event);
+        let (runs, is_warm) = (world.runs(), world.is_warm());
+        prop_assert!(runs <= RUNNING, "{} run", runs);
+        prop_assert!(is_warm <= WARM, "{} are warm", is_warm);
+        prop_assert!(world.used() >= runs, "the books miss some");
+        prop_assert!(world.used_warm() >= is_warm, "the books miss instances");
+    }
+    // Whatever is on the way arrives, or is lost for good.
+    while !world.calls.is_empty() {
+        let before = world.calls.len();
+        world.answer(0);
+        if world.calls.len() == before {
+            world.now += 1;
+            world.happen(Event::Wait(0));
+        }
+    }
+    world.now += LATE.as_secs() + LAG.as_secs() + 1;
+    world.census();
+    let (runs, is_warm) = (world.runs(), world.is_warm());
+    prop_assert_eq!((world.used(), world.used_warm()), (runs, is_warm));
+    let stays = world.books.on(at(world.now), |books, _| !books.open.is_empty() || !books.ended.is_empty());
+    prop_assert!(!stays, "something stays for ever");
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn never_above_the_limit_upstream_and_no_slot_is_lost(events in events()) {
-        let mut world = World::new();
-        for event in events {
-            world.happen(event);
-            prop_assert!(world.runs() <= RUNNING, "{} run", world.runs());
-            prop_assert!(world.is_warm() <= WARM, "{} are warm", world.is_warm());
-            let (now, runs, is_warm) = (world.now, world.runs(), world.is_warm());
-            prop_assert!(used(&mut world.books, now) >= runs, "the books miss some");
-            prop_assert!(used_warm(&mut world.books, now) >= is_warm, "the books miss instances");
-        }
-        // Whatever is on the way arrives, or is lost for good.
-        while !world.calls.is_empty() {
-            let before = world.calls.len();
-            world.answer(0);
-            if world.calls.len() == before {
-                world.now += 1;
-                world.happen(Event::Wait(0));
-            }
-        }
-        world.now += LATE.as_secs() + LAG.as_secs() + 1;
-        world.census();
-        let (now, runs, is_warm) = (world.now, world.runs(), world.is_warm());
-        prop_assert_eq!((used(&mut world.books, now), used_warm(&mut world.books, now)), (runs, is_warm));
-        prop_assert!(world.books.open.is_empty() && world.books.ended.is_empty(), "something stays for ever");
+        hold::<Books>(events)?;
     }
 }
 
 /// A list that shows more than there is takes no slot for longer than until the next one.
 #[test]
 fn a_census_that_is_wrong_is_forgotten() {
-    let mut world = World::new();
+    let mut world = World::<Books>::new();
     let ids: BTreeSet<_> = (0..50).map(|index| format!("made-up-{index}")).collect();
     let prebuilds = ids.into_iter().map(|id| Standing { id, project: String::new() }).collect();
     let begun = world.books.begin(at(1));
     world.books.apply(at(1), begun, Counted { prebuilds, ..Counted::default() });
-    assert_eq!(used(&mut world.books, 1), 50);
+    world.now = 1;
+    assert_eq!(world.used(), 50);
     world.now = 10;
     world.census();
-    assert_eq!(used(&mut world.books, 10), 0);
-    let request = take(&mut world.books, 11, prebuild("p", &[running(1)]));
+    assert_eq!(world.used(), 0);
+    let request = super::take(&mut world.books, 11, prebuild("p", &[running(1)]));
     assert!(matches!(prebuild("p", &[]).work, Work::Prebuild));
     world.books.settle(at(12), request, End::Nothing, LATE);
 }
@@ -259,12 +317,12 @@ fn a_census_that_is_wrong_is_forgotten() {
 /// The way that a slot would be lost to a census that was begun too early: the model can see it.
 #[test]
 fn a_census_that_was_begun_before_a_creation_leaves_it() {
-    let mut world = World::new();
+    let mut world = World::<Books>::new();
     for event in
         [Event::Wait(30), Event::Count, Event::Create, Event::Reach(0), Event::Answer(0), Event::Apply(0)]
     {
         world.happen(event);
-        assert!(used(&mut world.books, world.now) >= world.runs(), "{event:?}");
+        assert!(world.used() >= world.runs(), "{event:?}");
     }
     assert_eq!(world.runs(), 1);
 }

@@ -1,0 +1,139 @@
+//! Reads pages off the store and puts changed ones back, if nobody else did meanwhile.
+
+use std::{
+    sync::{LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
+
+use redis::{Script, Value};
+
+use super::{Page, Terms};
+use crate::{
+    call::{OrgId, RequestId},
+    store::{Fault, Store},
+};
+
+/// What of an org's in the store is this room's.
+const ROOM: &str = "budgets";
+/// Books that nobody looks at are forgotten: by far the longest window of creations.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Ends a version that was written to another server.
+const UNSURE: char = '*';
+
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("books.lua")));
+
+/// One org's place.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    store: Store,
+    org: OrgId,
+    terms: Terms,
+    /// What was there last.
+    last: Mutex<Option<Held>>,
+}
+
+/// A page that was there.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    version: String,
+    /// The page as it was then, and all that does not change by itself, written out.
+    pub(super) page: Page,
+    content: String,
+    /// The store's time when it was seen to be there.
+    pub(super) at: Duration,
+}
+
+/// What came of a change.
+pub(super) enum Put {
+    Done,
+    /// Somebody else was there before: this is what it is now.
+    Raced(Box<Held>),
+}
+
+/// What the script says.
+struct Answer {
+    at: Duration,
+    version: String,
+    text: Option<String>,
+}
+
+impl Shelf {
+    pub(super) fn new(store: Store, org: OrgId, terms: Terms) -> Self {
+        Self { store, org, terms, last: Mutex::default() }
+    }
+
+    pub(super) fn org(&self) -> &OrgId {
+        &self.org
+    }
+
+    pub(super) async fn read(&self) -> Result<Held, Fault> {
+        let known = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let version = known.as_ref().map(|held| held.version.clone()).unwrap_or_default();
+        let answer = self.run(&[version]).await?;
+        match (answer.text, known) {
+            (None, Some(held)) => Ok(Held { at: answer.at, ..held }),
+            (text, _) => self.held(answer.at, answer.version, &text.unwrap_or_default()),
+        }
+    }
+
+    /// Puts the page there in place of `held`, unless nothing of it has changed.
+    pub(super) async fn put(&self, held: &Held, page: &Page) -> Result<Put, Fault> {
+        let (Some(content), Some(text)) = (page.content(), page.write()) else { return Err(Fault::Garbage) };
+        if content == held.content {
+            return Ok(Put::Done);
+        }
+        let version = RequestId::new().to_string();
+        let kept = KEPT.as_millis().to_string();
+        let answer = self.run(&[held.version.clone(), version.clone(), text, kept]).await?;
+        match answer.text {
+            Some(text) => {
+                let held = self.held(answer.at, answer.version, &text)?;
+                Ok(Put::Raced(Box::new(held)))
+            }
+            None => {
+                self.keep(Held { version, page: page.clone(), content, at: answer.at });
+                Ok(Put::Done)
+            }
+        }
+    }
+
+    fn held(&self, at: Duration, version: String, text: &str) -> Result<Held, Fault> {
+        let is_sure = !version.ends_with(UNSURE);
+        if !version.is_empty() && !is_sure {
+            tracing::warn!(org = %self.org, "the store may have lost a part of what is outstanding");
+        }
+        let page = Page::read(text, is_sure, at, self.terms);
+        // As it is there: what was changed by reading it is to be written.
+        let content = text.split_once('\n').map(|(_, content)| content.to_owned()).unwrap_or_default();
+        let held = Held { version, page, content, at };
+        self.keep(held.clone());
+        Ok(held)
+    }
+
+    fn keep(&self, held: Held) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+    }
+
+    async fn run(&self, arguments: &[String]) -> Result<Answer, Fault> {
+        self.store
+            .run(&SCRIPT, &self.org, ROOM, arguments, |value| answer(&value).ok_or(Fault::Garbage))
+            .await
+    }
+}
+
+fn answer(value: &Value) -> Option<Answer> {
+    let Value::Array(values) = value else { return None };
+    let text = |value: &Value| match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        _ => None,
+    };
+    let (Value::Int(at), version, books) = (values.first()?, text(values.get(1)?)?, values.get(2)) else {
+        return None;
+    };
+    let at = Duration::from_micros(u64::try_from(*at).ok()?);
+    let text = match books {
+        Some(books) => Some(text(books)?),
+        None => None,
+    };
+    Some(Answer { at, version, text })
+}

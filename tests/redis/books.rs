@@ -1,0 +1,218 @@
+//! Budgets that replicas share: the books in a real server.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use prebuild_gateway::{
+    budget::{
+        Ledger, Shared,
+        claim::{Claim, End, Limit, Verdict, Work},
+        ledger::Begin,
+        shared::Terms,
+    },
+    call::{Counted, OrgId, RequestId},
+    rule::{BudgetOf, Burden},
+    store::Store,
+    telemetry::Metrics,
+};
+
+use super::server::Server;
+use crate::ALONE;
+
+const LIMIT: u32 = 10;
+const CLAIMS: usize = 1_000;
+const REPLICAS: usize = 4;
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Of a claim, beside the store's own patience: what a busy machine may add.
+const SLACK: Duration = Duration::from_millis(100);
+const LONG: Duration = Duration::from_secs(60);
+
+fn org() -> OrgId {
+    "acme".into()
+}
+
+fn claim() -> Claim {
+    let limit = Limit { burden: Burden::RunningPrebuilds(LIMIT), of: BudgetOf::Org, is_enforced: true };
+    Claim { request: RequestId::new(), project: "p".to_owned(), work: Work::Prebuild, limits: vec![limit] }
+}
+
+/// With a connection that is good, and the org's books open.
+async fn replica(server: &Server, lease: Duration) -> Arc<Shared> {
+    let store = Store::open(server.resolved(), Metrics::new());
+    until(|| store.trouble().is_none()).await;
+    let terms = Terms { lag: Duration::ZERO, interval: Duration::from_millis(10), lease };
+    let shared = Arc::new(Shared::new(store, terms));
+    shared.open(&org());
+    shared
+}
+
+async fn until(mut is: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// A census that finds nothing, as soon as there may be one.
+async fn count(shared: &Shared) {
+    let begun = Instant::now();
+    loop {
+        assert!(begun.elapsed() < PATIENCE);
+        if let Some(Begin::Now(stamp)) = shared.begin(&org()).await
+            && shared.apply(&org(), stamp, Counted::default()).await.is_some()
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn used(shared: &Shared) -> Option<u32> {
+    shared.look(&org(), &claim()).await.map(|counts| counts[0].used)
+}
+
+async fn await_used(shared: &Shared, expected: u32) {
+    let begun = Instant::now();
+    loop {
+        let used = used(shared).await;
+        if used == Some(expected) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{used:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// How many scripts the server has run.
+fn scripts(server: &Server) -> u64 {
+    let stats: String = server.ask(&["INFO", "commandstats"]).unwrap();
+    let lines = stats.lines().filter(|line| line.starts_with("cmdstat_eval"));
+    let calls = lines.filter_map(|line| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok());
+    calls.sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_racing_claims_take_what_there_is_and_no_more() {
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let mut replicas = Vec::new();
+    for _ in 0..REPLICAS {
+        replicas.push(replica(&server, Duration::ZERO).await);
+    }
+    count(&replicas[0]).await;
+    let (before, begun) = (scripts(&server), Instant::now());
+    let claims = (0..CLAIMS).map(|index| {
+        let shared = replicas[index % REPLICAS].clone();
+        tokio::spawn(async move {
+            let claim = claim();
+            let asked = Instant::now();
+            let verdict = shared.claim(&org(), &claim, LONG).await;
+            // Of those that were let through every other one is refused upstream, and gives its place back.
+            if matches!(verdict, Verdict::Taken(_)) && index % 2 == 0 {
+                shared.settle(&org(), claim.request, End::Nothing, LONG);
+            }
+            (verdict, asked.elapsed(), index)
+        })
+    });
+    let (mut kept, mut given_back, mut full, mut unknown) = (0, 0, 0, 0);
+    let mut longest = Duration::ZERO;
+    for each in claims.collect::<Vec<_>>() {
+        let (verdict, took, index) = each.await.unwrap();
+        longest = longest.max(took);
+        match verdict {
+            Verdict::Taken(_) if index % 2 == 0 => given_back += 1,
+            Verdict::Taken(_) => kept += 1,
+            Verdict::Full(_) => full += 1,
+            Verdict::Uncounted => unknown += 1,
+        }
+    }
+    println!(
+        "{CLAIMS} claims of {REPLICAS} replicas in {:?}: {kept} kept, {given_back} given back, {full} refused, \
+         {unknown} without an answer, the longest took {longest:?}; {} scripts",
+        begun.elapsed(),
+        scripts(&server) - before,
+    );
+    assert!(kept <= LIMIT && kept + given_back >= LIMIT, "{kept} {given_back}");
+    assert!(longest <= Store::PATIENCE + SLACK, "{longest:?}");
+    // What nobody heard of is given back, too.
+    for shared in &replicas {
+        await_used(shared, kept).await;
+    }
+}
+
+#[tokio::test]
+async fn without_the_store_nothing_is_granted_and_lost_books_are_counted_a_lease_later() {
+    const LEASE: Duration = Duration::from_millis(400);
+    let _alone = ALONE.lock().await;
+    let mut server = Server::start(&[]);
+    let shared = replica(&server, LEASE).await;
+    let begun = Instant::now();
+    count(&shared).await;
+    assert!(begun.elapsed() >= LEASE - SLACK, "calls may have been under way: {:?}", begun.elapsed());
+    assert!(matches!(shared.claim(&org(), &claim(), LONG).await, Verdict::Taken(_)));
+
+    server.kill();
+    for _ in 0..20 {
+        let asked = Instant::now();
+        assert_eq!(shared.claim(&org(), &claim(), LONG).await, Verdict::Uncounted);
+        assert!(asked.elapsed() <= Store::PATIENCE + SLACK, "{:?}", asked.elapsed());
+    }
+    assert_eq!(used(&shared).await, None);
+    assert_eq!(shared.begin(&org()).await, None);
+
+    server.restart();
+    let begun = Instant::now();
+    let mut is_told = false;
+    while !is_told {
+        assert!(begun.elapsed() < PATIENCE);
+        assert_eq!(shared.claim(&org(), &claim(), LONG).await, Verdict::Uncounted, "never counted");
+        is_told = matches!(shared.begin(&org()).await, Some(Begin::Later { .. }));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    count(&shared).await;
+    assert!(matches!(shared.claim(&org(), &claim(), LONG).await, Verdict::Taken(_)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_is_told_later() {
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let (shared, other) = (replica(&server, Duration::ZERO).await, replica(&server, Duration::ZERO).await);
+    count(&shared).await;
+    let claim = claim();
+    assert!(matches!(shared.claim(&org(), &claim, LONG).await, Verdict::Taken(_)));
+    assert_eq!(used(&other).await, Some(1));
+    server.signal("STOP");
+    shared.settle(&org(), claim.request, End::Nothing, LONG);
+    tokio::time::sleep(Store::PATIENCE * 2).await;
+    server.signal("CONT");
+    await_used(&other, 0).await;
+}
+
+#[tokio::test]
+async fn claims_of_a_process_that_is_gone_go_with_the_first_census_after_their_lease() {
+    const LEASE: Duration = Duration::from_millis(300);
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let (gone, other) = (replica(&server, Duration::ZERO).await, replica(&server, Duration::ZERO).await);
+    count(&gone).await;
+    let begun = Instant::now();
+    assert!(matches!(gone.claim(&org(), &claim(), LEASE).await, Verdict::Taken(_)));
+    drop(gone);
+    count(&other).await;
+    if begun.elapsed() < LEASE {
+        assert_eq!(used(&other).await, Some(1), "it may still be on its way");
+    }
+    tokio::time::sleep(LEASE.saturating_sub(begun.elapsed())).await;
+    count(&other).await;
+    assert_eq!(used(&other).await, Some(0));
+    // What was there is there for as long as anybody counts, and one that is another server's is not believed.
+    server.tell(&["HSET", "prebuild-gateway:{acme}:budgets", "server", "other"]);
+    assert_eq!(used(&other).await, None);
+    count(&other).await;
+    assert_eq!(used(&other).await, Some(0));
+}
