@@ -298,10 +298,10 @@ impl Stage<Permitted<Call>> for Budgets {
         call: Permitted<Call>,
         next: S,
     ) -> Result<Reply, Error> {
-        if let Some(claim) = Claim::of(call.get()) {
+        let kept = self.0.as_ref().filter(|inner| inner.ledger.keeps(&call.get().identity.org));
+        if let Some(claim) = Claim::of(call.get(), kept.is_some()) {
             return self.claimed(call, claim, next).await;
         }
-        let kept = self.0.as_ref().filter(|inner| inner.ledger.keeps(&call.get().identity.org));
         let Some(inner) = kept else { return next.run(call).await };
         let org = call.get().identity.org.clone();
         let result = next.run(call).await;

@@ -66,7 +66,11 @@ impl Ledger for Local {
         let mut orgs = self.orgs.write().unwrap_or_else(PoisonError::into_inner);
         let books = || Arc::new(Mutex::new(Books::new(self.lag)));
         let page = orgs.entry(org.clone()).or_insert_with(|| Page { books: books(), is_open: true });
-        page.is_open = true;
+        if !page.is_open {
+            // A census may have ended after they were closed.
+            page.books.lock().unwrap_or_else(PoisonError::into_inner).close();
+            page.is_open = true;
+        }
     }
 
     fn close(&self, org: &OrgId) {

@@ -75,7 +75,9 @@ impl Reconciler {
     /// From now on the books of these orgs are kept, and no others'.
     pub(super) fn follow(&self, orgs: &BTreeSet<OrgId>) {
         let mut tasks = self.tasks();
-        for (org, _) in tasks.extract_if(|org, _| !orgs.contains(org)) {
+        for (org, task) in tasks.extract_if(|org, _| !orgs.contains(org)) {
+            // First, so that a census that is under way does not count in closed books.
+            drop(task);
             self.counter.ledger.close(&org);
             self.counter.metrics.budget_closed(org.as_str());
         }

@@ -102,7 +102,7 @@ impl Fixture {
 
     /// What is used of a budget of running prebuilds.
     async fn used(&self) -> u32 {
-        let claim = Claim::of(&create(vec![running(1, Mode::Enforce)])).unwrap();
+        let claim = Claim::of(&create(vec![running(1, Mode::Enforce)]), false).unwrap();
         self.ledger.look(&"acme".into(), &claim).await.unwrap()[0].used
     }
 }
@@ -245,6 +245,16 @@ async fn a_refusal_says_how_many_of_how_many_and_who_holds_them() {
     assert_eq!(rulings[1].bound.as_deref(), Some("at most 1 creations in 1h per project"));
 }
 
+/// A policy is replaced: what was made while no budget was about it is there when one is.
+#[tokio::test]
+async fn what_no_budget_was_about_counts_for_the_next_policys() {
+    let fixture = Fixture::counted(&[]).await;
+    fixture.through(create(Vec::new()), made).await.unwrap();
+    assert_eq!(fixture.used().await, 1);
+    let refused = fixture.through(create(vec![running(1, Mode::Enforce)]), never).await.unwrap_err();
+    assert_eq!(refused.reason, Some(Reason::BudgetExceeded));
+}
+
 #[tokio::test]
 async fn what_has_no_id_yet_is_told_by_its_number() {
     let fixture = Fixture::counted(&["a"]).await;
@@ -377,7 +387,7 @@ fn what_a_call_takes_of_warm_instances() {
     ] {
         let mut call = call(&rpc::CREATE_WARM_POOL, &sizes(desired, min, max));
         call.bound.budgets = vec![warm(), running(1, Mode::Enforce)];
-        let claim = Claim::of(&call).unwrap();
+        let claim = Claim::of(&call, false).unwrap();
         assert_eq!((claim.work, claim.limits.len()), (Work::NewPool { max: expected }, 1));
     }
     let present = Sizes { desired: Some(0), min: Some(1), max: Some(6) };
@@ -396,7 +406,7 @@ fn what_a_call_takes_of_warm_instances() {
         call.facts.sizes = asked;
         call.facts.resource = Some(Object { sizes: present, version: 3, ..Object::default() });
         call.bound.budgets = vec![warm()];
-        let Work::Pool { max, present, .. } = Claim::of(&call).unwrap().work else { panic!() };
+        let Work::Pool { max, present, .. } = Claim::of(&call, false).unwrap().work else { panic!() };
         assert_eq!((max, present.unwrap().max, present.unwrap().version), (expected, 6, 3), "{asked:?}");
     }
 }
