@@ -233,7 +233,7 @@ fn rules_of(count: usize) -> Rules {
             1800 + number
         );
     }
-    let rules = Rules::compile(&[("rules.cedar".to_owned(), text)], Otherwise::Permit);
+    let rules = Rules::compile(&[("rules.cedar".to_owned(), text)], Otherwise::Permit, &["acme".into()]);
     rules.unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
 }
 

@@ -1,5 +1,7 @@
 //! The policy changes while the gateway runs: its files are followed.
 
+use tokio::task::spawn_blocking;
+
 use super::files::Files;
 use crate::{
     admin::Check,
@@ -51,7 +53,10 @@ impl Follow for FollowedPolicy {
     }
 
     async fn take(&self, look: Self::Look) -> Taken {
-        let edition = look.and_then(|texts| self.file.edition(&texts));
+        let file = self.file.clone();
+        // It takes as long as the rules are many, and calls are served meanwhile.
+        let read = spawn_blocking(move || look.and_then(|texts| file.edition(&texts))).await;
+        let edition = read.unwrap_or_else(|_| Err(ConfigError::new(POLICY_FILE, "cannot be judged")));
         let taken = edition.map(|edition| {
             self.metrics.policy_in_force(edition.version().as_str());
             let budgeted = edition.budgeted();

@@ -52,7 +52,8 @@ impl Stage<Call> for Bind {
         let draw = Draw::new(call.context.id().as_u128());
         let (limits, bound) = edition.apply(&call.identity.org, &call.identity.subject, call.method, draw);
         let need = edition.rules().needs_object(&call.identity, call.method, draw);
-        call.bound = Bound { needs_object: bound.needs_object.max(need), ..bound };
+        let needs_sizes = edition.rules().needs_sizes(&call.identity, call.method, draw);
+        call.bound = Bound { needs_object: bound.needs_object.max(need), needs_sizes, ..bound };
         call.left.insert(limits);
         call.left.insert(edition);
         next.run(call).await

@@ -116,7 +116,8 @@ impl Edition {
             costs,
             orgs,
             others,
-            rules: Rules::compile(&texts.rules, document.rules.default).map_err(|all| misfit(&all))?,
+            rules: Rules::compile(&texts.rules, document.rules.default, &ground.orgs)
+                .map_err(|all| misfit(&all))?,
         })
     }
 

@@ -35,6 +35,15 @@ struct Breach {
     bound: Cow<'static, str>,
 }
 
+/// The sizes that a pool would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Effective {
+    pub(super) min: i32,
+    pub(super) max: i32,
+    /// What it may grow to.
+    pub(super) largest: i32,
+}
+
 /// One kind of thing that a selection lets through.
 #[derive(Clone, Copy)]
 struct Selected<'c> {
@@ -138,16 +147,18 @@ fn timeout(facts: &Facts, max: Duration) -> Result<(), Breach> {
     }
 }
 
-/// The bounds that the pool would have. What neither the request nor the pool says may be anything.
-fn effective(facts: &Facts) -> (i32, i32) {
+/// The sizes that the pool would have. What neither the request nor the pool says may be anything.
+pub(super) fn effective(facts: &Facts) -> Effective {
     let (min, max) = facts.sizes.bounds();
     let present = facts.resource.as_ref().map(|pool| pool.sizes.bounds());
     let (present_min, present_max) = present.unwrap_or_default();
-    (min.or(present_min).unwrap_or(MIN_POOL_SIZE), max.or(present_max).unwrap_or(MAX_POOL_SIZE))
+    let min = min.or(present_min).unwrap_or(MIN_POOL_SIZE);
+    let max = max.or(present_max).unwrap_or(MAX_POOL_SIZE);
+    Effective { min, max, largest: max.max(min).max(facts.sizes.desired.unwrap_or(max)) }
 }
 
 fn min_size(facts: &Facts, bound: i32) -> Result<(), Breach> {
-    let (min, _) = effective(facts);
+    let min = effective(facts).min;
     let sets_both = facts.sizes.min.is_none() && facts.sizes.max.is_none() && facts.sizes.desired.is_some();
     let field = if sets_both { DESIRED_SIZE } else { MIN_SIZE };
     let is_known = is_known(facts, facts.sizes.bounds().0);
@@ -159,9 +170,7 @@ fn min_size(facts: &Facts, bound: i32) -> Result<(), Breach> {
 }
 
 fn max_size(facts: &Facts, bound: i32) -> Result<(), Breach> {
-    let (min, max) = effective(facts);
-    let largest = max.max(min).max(facts.sizes.desired.unwrap_or(max));
-    if largest <= bound {
+    if effective(facts).largest <= bound {
         return Ok(());
     }
     let given =

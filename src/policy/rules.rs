@@ -2,7 +2,7 @@
 //!
 //! - `forbid` beats `permit`. A rule in force that cannot be told is a refusal, whichever of the two it is.
 //! - A rule has a mode of its own. One that is only looked at decides nothing: it neither refuses nor permits.
-//! - What a rule looks at and a call does not say, so that upstream would choose (the class), or that is not known (the
+//! - What a rule looks at and a call does not say, so that upstream would choose (the class, all projects of a list), or that is not known (the
 //!   object, the address), makes the rule fail. Absence is never a way around a rule.
 //!
 //! The caller is `Subject::"<org>/<subject>"`, in `Org::"<org>"`; [`schema`] is all that rules may speak of.
@@ -22,13 +22,15 @@ use self::{
     entities::{Asked, Types},
     rule::{DEFAULT, Rule},
     schema::{About, Attribute},
+    touches::Touches,
 };
 use crate::{
-    call::Identity,
-    rpc::{Facts, MethodSpec, Object},
+    call::{Identity, OrgId},
+    rpc::{Facts, MethodSpec},
     rule::{Draw, Mode, Need, Outcome, RuleId, Ruling, Stance},
 };
 
+mod closed;
 mod compile;
 mod entities;
 mod mistake;
@@ -38,6 +40,8 @@ mod schema;
 mod source;
 #[cfg(test)]
 mod tests;
+mod touches;
+mod unknown;
 mod values;
 
 pub use mistake::Mistake;
@@ -76,7 +80,7 @@ pub struct Question<'c> {
     /// By the clock on the wall.
     pub now: SystemTime,
     pub peer: Option<IpAddr>,
-    /// As records have it: `grpc`, `grpc-web`, `connect`.
+    /// As records have it: one of [`PROTOCOLS`](values::PROTOCOLS).
     pub protocol: &'c str,
 }
 
@@ -99,22 +103,18 @@ struct Findings {
     failed: HashMap<String, String>,
 }
 
-/// What a rule looks at and a call does not say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unknown {
-    Class,
-    Object,
-    Address,
-}
-
 impl Rules {
     /// Reads files of (name, text). A rule has an `@id`, of its own over all files, and may have a `@message` and a
-    /// `@link` for the caller, a `@mode` and a `@share`.
+    /// `@link` for the caller, a `@mode` and a `@share`. It names none but these orgs.
     ///
     /// # Errors
     /// Every mistake, at most 64; then none of the rules is of any use.
-    pub fn compile(files: &[(String, String)], otherwise: Otherwise) -> Result<Self, Vec<Mistake>> {
-        compile::compile(files, otherwise)
+    pub fn compile(
+        files: &[(String, String)],
+        otherwise: Otherwise,
+        orgs: &[OrgId],
+    ) -> Result<Self, Vec<Mistake>> {
+        compile::compile(files, otherwise, orgs)
     }
 
     fn of(rules: Vec<Rule>, plans: HashMap<&'static str, Plan>, otherwise: Otherwise, types: Types) -> Self {
@@ -146,16 +146,22 @@ impl Rules {
     }
 
     /// What became of each rule that may concern the call, in the order in which they are written; of those that permit,
-    /// only where they do or fail. Where nothing permits a call that needs it, `rules.default` comes last.
+    /// only where they do or fail, and of those that name other orgs or subjects, only where they are broken. Where nothing permits a call that needs it, `rules.default` comes last.
     pub fn judge(&self, question: &Question<'_>) -> Vec<Ruling> {
         let Some(plan) = self.plans.get(question.method.path) else { return self.unplanned() };
         let findings = if plan.rules.is_empty() { Findings::default() } else { self.ask(plan, question) };
         let (mut rulings, mut is_permitted) = (Vec::new(), self.otherwise == Otherwise::Permit);
         for rule in self.concerned(plan) {
             let mode = rule.stance.of(&rule.id, question.draw);
-            let Some(ruling) = self.rule_on(rule, mode, plan, &findings, question) else { continue };
+            if !self.may_concern(rule, plan, question) {
+                continue;
+            }
+            let Some(ruling) = rule_on(rule, mode, plan, &findings, question) else { continue };
             is_permitted |= rule.is_permit() && mode == Mode::Enforce && !ruling.is_broken();
-            rulings.push(ruling);
+            // Who else a rule is about is not for whoever keeps it.
+            if ruling.is_broken() || !self.names_others(rule, question) {
+                rulings.push(ruling);
+            }
         }
         rulings.extend((!is_permitted).then(|| default(Outcome::Broken)));
         rulings
@@ -163,13 +169,28 @@ impl Rules {
 
     /// Whether a rule looks at the object that the call is about, so that it has to be looked up first.
     pub fn needs_object(&self, identity: &Identity, method: &MethodSpec, draw: Draw) -> Need {
-        let Some(plan) = self.plans.get(method.path).filter(|plan| plan.about.is_object()) else {
-            return Need::Not;
-        };
+        self.needs(identity, method, draw, |plan, touches| plan.about.is_object() && touches.is_looked_up())
+    }
+
+    /// Whether a rule looks at the sizes of the pool that the call is about.
+    pub fn needs_sizes(&self, identity: &Identity, method: &MethodSpec, draw: Draw) -> Need {
+        self.needs(identity, method, draw, |plan, touches| {
+            plan.about == About::WarmPool && touches.is_looked_up() && touches.sizes
+        })
+    }
+
+    fn needs(
+        &self,
+        identity: &Identity,
+        method: &MethodSpec,
+        draw: Draw,
+        looks: impl Fn(&Plan, &Touches) -> bool,
+    ) -> Need {
+        let Some(plan) = self.plans.get(method.path) else { return Need::Not };
         let (subject, org) = (self.types.subject(identity), self.types.org(identity));
         let looking = self
             .concerned(plan)
-            .filter(|rule| (rule.touches.object || rule.touches.class) && rule.may_concern(&subject, &org));
+            .filter(|rule| looks(plan, &rule.touches) && rule.may_concern(&subject, &org));
         let modes = looking.map(|rule| rule.stance.of(&rule.id, draw)).filter(|mode| *mode != Mode::Off);
         modes.map(|mode| Need::of(mode == Mode::Enforce)).max().unwrap_or_default()
     }
@@ -184,30 +205,9 @@ impl Rules {
             && rule.may_be_about(&self.types.resource(plan.about, question), &org)
     }
 
-    fn rule_on(
-        &self,
-        rule: &Rule,
-        mode: Mode,
-        plan: &Plan,
-        findings: &Findings,
-        question: &Question<'_>,
-    ) -> Option<Ruling> {
-        if mode == Mode::Off {
-            return None;
-        }
-        let name: &str = rule.policy.id().as_ref();
-        let unknown = plan.unknown(rule, question).filter(|_| self.may_concern(rule, plan, question));
-        if let Some(unknown) = unknown {
-            return Some(unknown.tell(rule.ruling(mode, Outcome::Failed)));
-        }
-        if findings.failed.contains_key(name) {
-            return Some(rule.ruling(mode, Outcome::Failed));
-        }
-        match (rule.is_permit(), findings.satisfied.contains(name)) {
-            (true, false) => None,
-            (true, true) | (false, false) => Some(rule.ruling(mode, Outcome::Kept)),
-            (false, true) => Some(rule.ruling(mode, Outcome::Broken)),
-        }
+    fn names_others(&self, rule: &Rule, question: &Question<'_>) -> bool {
+        let (subject, org) = (self.types.subject(question.identity), self.types.org(question.identity));
+        rule.callers.iter().any(|caller| *caller != subject && *caller != org)
     }
 
     /// Each rule is evaluated once, whatever its mode: which ones decide is computed afterwards. In a set of one effect
@@ -253,6 +253,30 @@ impl Rules {
     }
 }
 
+fn rule_on(
+    rule: &Rule,
+    mode: Mode,
+    plan: &Plan,
+    findings: &Findings,
+    question: &Question<'_>,
+) -> Option<Ruling> {
+    if mode == Mode::Off {
+        return None;
+    }
+    let name: &str = rule.policy.id().as_ref();
+    if let Some(unknown) = plan.unknown(rule, question) {
+        return Some(unknown.tell(rule.ruling(mode, Outcome::Failed)));
+    }
+    if findings.failed.contains_key(name) {
+        return Some(rule.ruling(mode, Outcome::Failed));
+    }
+    match (rule.is_permit(), findings.satisfied.contains(name)) {
+        (true, false) => None,
+        (true, true) | (false, false) => Some(rule.ruling(mode, Outcome::Kept)),
+        (false, true) => Some(rule.ruling(mode, Outcome::Broken)),
+    }
+}
+
 /// What refuses a call that nothing permits.
 fn default(outcome: Outcome) -> Ruling {
     Ruling {
@@ -264,39 +288,5 @@ fn default(outcome: Outcome) -> Ruling {
         bound: Some("a rule must permit the call".into()),
         message: None,
         link: None,
-    }
-}
-
-impl Plan {
-    fn takes_class(&self) -> bool {
-        self.attributes.iter().any(|attribute| attribute.name == "environment_class")
-    }
-
-    fn unknown(&self, rule: &Rule, question: &Question<'_>) -> Option<Unknown> {
-        let (touches, facts) = (rule.touches, question.facts);
-        if touches.address && question.peer.is_none() {
-            return Some(Unknown::Address);
-        }
-        if touches.class && self.takes_class() && facts.class.is_none() {
-            return Some(Unknown::Class);
-        }
-        if !self.about.is_object() || !(touches.object || touches.class) {
-            return None;
-        }
-        let lacks = |object: &Object| {
-            object.project.is_empty()
-                || (touches.class && object.class.is_empty())
-                || (touches.sizes && self.about == About::WarmPool && object.sizes.is_empty())
-        };
-        facts.resource.as_ref().is_none_or(lacks).then_some(Unknown::Object)
-    }
-}
-
-impl Unknown {
-    fn tell(self, ruling: Ruling) -> Ruling {
-        match self {
-            Self::Class => ruling.on("environment_class_id").within("must be given: a rule looks at it"),
-            Self::Object | Self::Address => ruling,
-        }
     }
 }

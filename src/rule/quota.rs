@@ -108,6 +108,8 @@ pub struct Bound {
     pub budgets: Vec<Budget>,
     /// Whether rules judge the object that the call is about.
     pub needs_object: Need,
+    /// Whether they judge the sizes that it has, whatever the call is.
+    pub needs_sizes: Need,
     /// What of a list is shown.
     pub projects: Selection,
     pub classes: Selection,

@@ -172,9 +172,10 @@ fn sizes_needed(call: &Call) -> Need {
     // What is budgeted is the difference from the pool's present size.
     let budgets = call.bound.budgets.iter().filter(|_| call.method.adds.is_some());
     let budgeted = budgets.map(|budget| Need::of(budget.burden.is_enforced())).max().unwrap_or_default();
+    let needed = budgeted.max(call.bound.needs_sizes);
     match call.method.takes("max_size") {
-        true => budgeted.max(call.bound.needs_object),
-        false => budgeted,
+        true => needed.max(call.bound.needs_object),
+        false => needed,
     }
 }
 

@@ -111,6 +111,8 @@ impl Standing {
             in_flight: self.in_flight.applied(draw).collect(),
             budgets: budgets.collect(),
             needs_object: judging.map(|applied| Need::of(applied.is_enforced())).max().unwrap_or_default(),
+            // No limit is about those of a pool that is not changed.
+            needs_sizes: Need::Not,
             projects: enforced(&limits.projects),
             classes: enforced(&limits.environment_classes),
         }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use cedar_policy::{
     Effect, EntityUid, Policy, PolicyId, PrincipalConstraint, ResourceConstraint, ffi::DetailedError,
 };
-use serde_json::Value;
 use uuid::Uuid;
 
-use super::{mistake::Mistake, source::Source};
-use crate::rule::{Mode, Outcome, RuleId, Ruling, Share, Stance};
+use super::{closed, mistake::Mistake, source::Source, touches::Touches};
+use crate::{
+    call::OrgId,
+    rule::{Mode, Outcome, RuleId, Ruling, Share, Stance},
+};
 
 /// What refuses a call that no rule permits.
 pub(super) const DEFAULT: &str = "default";
@@ -28,19 +30,12 @@ pub(super) struct Rule {
     pub(super) policy: Policy,
     pub(super) stance: Stance,
     pub(super) touches: Touches,
+    /// The orgs and subjects that it names.
+    pub(super) callers: Vec<EntityUid>,
+    /// Whether it names projects, prebuilds or pools: what a list shows is none of them.
+    pub(super) names_objects: bool,
     message: Option<Arc<str>>,
     link: Option<Arc<str>>,
-}
-
-/// What a rule looks at and a call may not say. Rather too much than too little: what is not known then is a failure of
-/// the rule, where it would else be a way around it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Touches {
-    /// More of the resource than its type and id.
-    pub(super) object: bool,
-    pub(super) sizes: bool,
-    pub(super) class: bool,
-    pub(super) address: bool,
 }
 
 /// The annotations of a rule, while they are read.
@@ -55,7 +50,7 @@ struct Annotations {
 impl Rule {
     /// # Errors
     /// Everything about the rule by itself that is wrong.
-    pub(super) fn read(source: &Source<'_>) -> Result<Self, Vec<Mistake>> {
+    pub(super) fn read(source: &Source<'_>, orgs: &[OrgId]) -> Result<Self, Vec<Mistake>> {
         let policy = Policy::parse(None, source.text).map_err(|errors| {
             errors.iter().map(|error| Mistake::told(source, &DetailedError::from(error))).collect::<Vec<_>>()
         })?;
@@ -65,7 +60,9 @@ impl Rule {
         if policy.annotation("id").is_none() {
             problems.push("has no `@id`".to_owned());
         }
-        problems.extend(policy.entity_literals().iter().filter_map(misnamed));
+        let literals = policy.entity_literals();
+        problems.extend(literals.iter().filter_map(|uid| misnamed(uid, orgs)));
+        problems.extend(closed::unheard_of(&policy));
         problems.sort();
         problems.dedup();
         let Annotations { stance, message, link, id: Some(id) } = annotations else {
@@ -76,7 +73,12 @@ impl Rule {
         }
         let touches = Touches::of(&policy);
         let policy = policy.new_id(PolicyId::new(&id));
-        Ok(Self { id: RuleId::from(format!("rules.{id}").as_str()), policy, stance, touches, message, link })
+        let id = RuleId::from(format!("rules.{id}").as_str());
+        let is_one_of =
+            |uid: &EntityUid, kinds: &[&str]| kinds.contains(&uid.type_name().to_string().as_str());
+        let names_objects = literals.iter().any(|uid| is_one_of(uid, &["Project", "Prebuild", "WarmPool"]));
+        let callers = literals.into_iter().filter(|uid| is_one_of(uid, &["Org", "Subject"])).collect();
+        Ok(Self { id, policy, stance, touches, callers, names_objects, message, link })
     }
 
     pub(super) fn is_permit(&self) -> bool {
@@ -124,20 +126,24 @@ fn mistakes(source: &Source<'_>, problems: &[String]) -> Vec<Mistake> {
 }
 
 /// An entity that no call could ever name: a rule about it would hold nobody.
-fn misnamed(uid: &EntityUid) -> Option<String> {
+fn misnamed(uid: &EntityUid, orgs: &[OrgId]) -> Option<String> {
     let id: &str = uid.id().unescaped();
     let kind = uid.type_name().to_string();
+    let unknown = |org: &str| {
+        let is_known = orgs.iter().any(|known| known.as_str() == org);
+        (!is_known).then(|| format!("{kind}::{id:?}: there is no `{org}` in [[orgs]] of the config"))
+    };
     match kind.as_str() {
         "Project" | "EnvironmentClass" | "Prebuild" | "WarmPool" => {
             let is_one = Uuid::try_parse(id).is_ok_and(|uuid| uuid.to_string() == id);
             (!is_one).then(|| format!("the id of {kind}::{id:?} must be a UUID in lower case"))
         }
-        "Subject" => {
-            let is_one =
-                id.split_once('/').is_some_and(|(org, subject)| !org.is_empty() && !subject.is_empty());
-            (!is_one).then(|| format!("the id of Subject::{id:?} must be `<org>/<subject>`"))
-        }
-        "Org" => id.is_empty().then(|| "the id of an Org must not be empty".to_owned()),
+        "Subject" => match id.split_once('/') {
+            Some((org, subject)) if !org.is_empty() && !subject.is_empty() => unknown(org),
+            _ => Some(format!("the id of Subject::{id:?} must be `<org>/<subject>`")),
+        },
+        "Org" if id.is_empty() => Some("the id of an Org must not be empty".to_owned()),
+        "Org" => unknown(id),
         _ => None,
     }
 }
@@ -201,37 +207,4 @@ fn mode(value: &str) -> Result<Mode, String> {
 fn share(value: &str) -> Result<Share, String> {
     let share = value.parse::<f64>().ok().and_then(|share| Share::try_from(share).ok());
     share.ok_or_else(|| "`@share` must be above 0 and at most 1".to_owned())
-}
-
-impl Touches {
-    const ALL: Self = Self { object: true, sizes: true, class: true, address: true };
-
-    /// By the names in the rule's JSON form, wherever they stand.
-    fn of(policy: &Policy) -> Self {
-        let Ok(json) = policy.to_json() else { return Self::ALL };
-        let conditions = json.get("conditions").unwrap_or(&Value::Null);
-        let names = |wanted: &[&str]| is_named(conditions, wanted);
-        let sizes = names(&["min_size", "max_size", "desired_size", "largest_size"]);
-        let is_within =
-            matches!(policy.resource_constraint(), ResourceConstraint::In(_) | ResourceConstraint::IsIn(..));
-        Self {
-            // What a pool may grow to by an update depends on the pool.
-            object: is_within || names(&["resource", "largest_size"]),
-            sizes,
-            class: names(&["environment_class", "EnvironmentClass"]),
-            address: names(&["client_address"]),
-        }
-    }
-}
-
-/// As deep as a rule may nest, which is bounded.
-fn is_named(json: &Value, wanted: &[&str]) -> bool {
-    match json {
-        Value::String(text) => wanted.contains(&text.as_str()),
-        Value::Array(values) => values.iter().any(|value| is_named(value, wanted)),
-        Value::Object(values) => {
-            values.iter().any(|(key, value)| wanted.contains(&key.as_str()) || is_named(value, wanted))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }

@@ -93,11 +93,18 @@ pub(super) const PATHS: &[(&str, Shown)] = &[
     ("spec.spec_version", Shown::Not),
     ("spec.desired_phase", Shown::In(attributes![desired_phase: "String" ?yes = values::desired_phase])),
     ("desired_size", Shown::In(attributes![desired_size: "Long" ?yes = values::desired_size])),
-    ("min_size", Shown::In(attributes![min_size: "Long" ?yes = values::min_size])),
+    (
+        "min_size",
+        Shown::In(attributes![
+            min_size: "Long" = values::min_size,
+            min_size_given: "Bool" = values::min_size_given,
+        ]),
+    ),
     (
         "max_size",
         Shown::In(attributes![
-            max_size: "Long" ?yes = values::max_size,
+            max_size: "Long" = values::max_size,
+            max_size_given: "Bool" = values::max_size_given,
             largest_size: "Long" = values::largest_size,
         ]),
     ),
@@ -152,7 +159,7 @@ fn line(text: &mut String, line: fmt::Arguments<'_>) {
     let _ = writeln!(text, "{line}");
 }
 
-fn groups(method: &MethodSpec) -> Vec<&'static str> {
+pub(super) fn groups(method: &MethodSpec) -> Vec<&'static str> {
     let mut groups = vec![method.class.as_str()];
     groups.extend(method.expensive.then_some("expensive"));
     groups

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     call::{Scope, Scopes},
     proto::gitpod::v1 as pb,
-    rpc::{self, Class, Filter, Sizes, Timeout},
+    rpc::{self, Class, Filter, Object, Sizes, Timeout},
 };
 
 mod bad;
@@ -122,12 +122,16 @@ pub(super) fn ordinary() -> Facts {
     }
 }
 
+pub(super) fn orgs() -> [OrgId; 2] {
+    ["acme", "globex"].map(Into::into)
+}
+
 pub(super) fn rules(text: &str) -> Rules {
     compiled(text, Otherwise::Permit)
 }
 
 pub(super) fn compiled(text: &str, otherwise: Otherwise) -> Rules {
-    let rules = Rules::compile(&[("rules.cedar".to_owned(), text.to_owned())], otherwise);
+    let rules = Rules::compile(&[("rules.cedar".to_owned(), text.to_owned())], otherwise, &orgs());
     rules.unwrap_or_else(|mistakes| {
         panic!("{}", mistakes.iter().map(|m| format!("{m}\n")).collect::<String>())
     })

@@ -9,9 +9,8 @@ use super::{
     entities::{Types, uid},
 };
 use crate::{
-    policy::bounds::MAX_POOL_SIZE,
+    policy::judge,
     proto::gitpod::v1::{PrebuildPhase, prebuild_metadata::PrebuildTrigger},
-    rpc::Sizes,
 };
 
 /// Upstream's own default of a timeout.
@@ -22,7 +21,11 @@ const DEFAULT_PAGE_SIZE: i64 = 25;
 const LAST_SECOND: u64 = 253_402_300_799;
 const SECONDS_OF_AN_HOUR: u64 = 60 * 60;
 /// From 1970-01-01 on, a Thursday.
-const WEEKDAYS: [&str; 7] = ["thursday", "friday", "saturday", "sunday", "monday", "tuesday", "wednesday"];
+pub(super) const WEEKDAYS: [&str; 7] =
+    ["thursday", "friday", "saturday", "sunday", "monday", "tuesday", "wednesday"];
+
+/// As the front calls them.
+pub(super) const PROTOCOLS: [&str; 3] = ["grpc", "grpc_web", "connect"];
 
 /// Proto paths.
 const TIMEOUT: &str = "spec.timeout";
@@ -79,26 +82,26 @@ pub(super) fn desired_size(question: &Question<'_>, _: &Types) -> Seen {
     question.facts.sizes.desired.and_then(long)
 }
 
+/// As the limits have it, so that no size that a call leaves out is a way around a rule.
 pub(super) fn min_size(question: &Question<'_>, _: &Types) -> Seen {
-    question.facts.sizes.min.and_then(long)
+    long(judge::effective(question.facts).min)
+}
+
+pub(super) fn min_size_given(question: &Question<'_>, _: &Types) -> Seen {
+    Some(Value::new_bool(question.facts.sizes.min.is_some()))
 }
 
 pub(super) fn max_size(question: &Question<'_>, _: &Types) -> Seen {
-    question.facts.sizes.max.and_then(long)
+    long(judge::effective(question.facts).max)
 }
 
-/// What the pool may grow to by this call, as far as it can be told; else the most that the API allows.
+pub(super) fn max_size_given(question: &Question<'_>, _: &Types) -> Seen {
+    Some(Value::new_bool(question.facts.sizes.max.is_some()))
+}
+
+/// What the pool may grow to by this call.
 pub(super) fn largest_size(question: &Question<'_>, _: &Types) -> Seen {
-    let given = question.facts.sizes;
-    let present = question.facts.resource.as_ref().map(|pool| pool.sizes).unwrap_or_default();
-    let after = Sizes {
-        desired: given.desired.or(present.desired),
-        min: given.min.or(present.min),
-        max: given.max.or(present.max),
-    };
-    let is_half_known = question.facts.pool.is_some() && present.is_empty() && given.max.is_none();
-    let bound = after.bounds().1.filter(|_| !is_half_known).unwrap_or(MAX_POOL_SIZE);
-    long(bound.max(given.desired.unwrap_or_default()))
+    long(judge::effective(question.facts).largest)
 }
 
 pub(super) fn page_size(question: &Question<'_>, _: &Types) -> Seen {

@@ -3,6 +3,7 @@
 use prebuild_gateway::sandbox::Rules;
 
 use super::*;
+use crate::harness::policy as files;
 
 fn pool(upstream: &Sandboxed, project: usize) -> Value {
     let project = &upstream.acme.projects[project];
@@ -85,6 +86,33 @@ async fn what_a_subject_may_stands_over_what_its_org_may() {
         match is_refused {
             true => assert_eq!(refused(spoken), denied("limits.max_timeout"), "{seconds}"),
             false => drop(spoken.result.unwrap()),
+        }
+    }
+}
+
+/// Whatever the method: one that changes no size is judged by the pool's sizes, too.
+#[tokio::test]
+async fn a_rule_on_a_pools_sizes_judges_its_deletion() {
+    const SIZED: &str = "@id(\"large\") forbid(principal, action, resource is WarmPool)\n\
+        when { resource has max_size && resource.max_size > 2 };\n";
+    let upstream = Sandboxed::start(Rules::default()).await;
+    let text = policy("rules.files = [\"rules.cedar\"]");
+    let gateway = Gateway::with_policy(upstream.address, &text, |config| {
+        let file = config.policy.file.clone().unwrap().with_file_name("rules.cedar");
+        files::replace(&file, SIZED);
+    })
+    .await;
+    let mut raw = Raw::connect(gateway.address).await;
+    for (max, is_refused) in [(2, false), (3, true)] {
+        let mut request = pool(&upstream, 0);
+        request["maxSize"] = value!(max);
+        let id = value!({"warmPoolId": made(asked(&mut raw, "CreateWarmPool", &request).await, "warmPool")});
+        for method in ["GetWarmPool", "DeleteWarmPool"] {
+            let spoken = asked(&mut raw, method, &id).await;
+            match is_refused {
+                true => assert_eq!(refused(spoken), denied("rules.large"), "{method}"),
+                false => drop(spoken.result.unwrap()),
+            }
         }
     }
 }

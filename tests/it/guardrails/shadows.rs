@@ -48,8 +48,9 @@ async fn a_shadow_whose_look_up_fails_lets_upstream_answer() {
     let text = policy(&format!(
         "limits.projects = {{ allow = [\"{OTHER}\"], mode = \"audit\" }}\nrules.files = [\"rules.cedar\"]"
     ));
-    let rules =
-        format!("@id(\"in\") @mode(\"warn\") forbid(principal, action, resource in Project::\"{OTHER}\");");
+    let rules = format!(
+        "@id(\"in\") @mode(\"warn\") forbid(principal, action in Action::\"mutate\", resource in Project::\"{OTHER}\");"
+    );
     for failure in failures() {
         let upstream = Upstream::start([failure, Answer::Bytes(json(200, &value!({})))]).await;
         let gateway = Gateway::with_policy(upstream.address, &text, |config| {

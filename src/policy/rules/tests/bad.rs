@@ -6,7 +6,7 @@ use super::*;
 
 fn mistakes(files: &[(&str, &str)]) -> Vec<String> {
     let files: Vec<_> = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    let mistakes = Rules::compile(&files, Otherwise::Permit).map(|_| ()).unwrap_err();
+    let mistakes = Rules::compile(&files, Otherwise::Permit, &orgs()).map(|_| ()).unwrap_err();
     mistakes.iter().map(ToString::to_string).collect()
 }
 
@@ -19,10 +19,11 @@ fn a_bad_file_says_in_one_line_what_is_wrong() {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let text = fs::read_to_string(&path).unwrap();
         let expected = text.lines().next().unwrap().trim_start_matches("// ").to_owned();
-        let said = match Rules::compile(&[("rules.cedar".to_owned(), text.clone())], Otherwise::Permit) {
-            Ok(_) => "(it loads)".to_owned(),
-            Err(mistakes) => mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | "),
-        };
+        let said =
+            match Rules::compile(&[("rules.cedar".to_owned(), text.clone())], Otherwise::Permit, &orgs()) {
+                Ok(_) => "(it loads)".to_owned(),
+                Err(mistakes) => mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | "),
+            };
         if said != expected {
             wrong.push(format!("{name}\n  expected {expected}\n  said     {said}"));
         }
@@ -95,8 +96,9 @@ fn strings_and_comments_end_no_rule() {
 fn nothing_panics_on_any_text() {
     let text = include_str!("../../../../deploy/policy/rules.example.cedar");
     for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)).step_by(331) {
-        let _ = Rules::compile(&[("cut.cedar".to_owned(), text[..end].to_owned())], Otherwise::Permit);
+        let _ =
+            Rules::compile(&[("cut.cedar".to_owned(), text[..end].to_owned())], Otherwise::Permit, &orgs());
         let rest = format!("\"{}\\", &text[end..]);
-        let _ = Rules::compile(&[("cut.cedar".to_owned(), rest)], Otherwise::Permit);
+        let _ = Rules::compile(&[("cut.cedar".to_owned(), rest)], Otherwise::Permit, &orgs());
     }
 }

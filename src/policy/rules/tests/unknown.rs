@@ -34,7 +34,9 @@ fn a_rule_that_is_only_looked_at_asks_for_no_class() {
 
 #[test]
 fn an_object_that_is_not_known_fails_a_rule_that_looks_at_it() {
-    let within = format!("@id(\"in\") forbid(principal, action, resource in Project::\"{PROJECT}\");");
+    let within = format!(
+        "@id(\"in\") forbid(principal, action in Action::\"mutate\", resource in Project::\"{PROJECT}\");"
+    );
     let permits = within.replace("forbid", "permit");
     let absent = Asking::of(&rpc::DELETE_PREBUILD).with(|facts| facts.resource = None);
     for text in [&within, &permits] {
@@ -76,6 +78,92 @@ fn half_an_object_is_not_known() {
     assert!(delete.refused_by(&class).is_empty());
     let bare = delete.with(|facts| facts.resource.as_mut().unwrap().class.clear());
     assert_eq!(bare.refused_by(&class), ["rules.class"]);
+}
+
+#[test]
+fn sizes_are_needed_by_whatever_method_a_rule_is_about() {
+    let need = |text: &str, method| {
+        let rules = rules(&format!("@id(\"it\") {text}"));
+        rules.needs_sizes(&identity("acme", "ci"), method, Draw::new(0))
+    };
+    let all = [&rpc::GET_WARM_POOL, &rpc::DELETE_WARM_POOL, &rpc::UPDATE_WARM_POOL];
+    let sized = "forbid(principal, action, resource is WarmPool) when { resource has max_size && resource.max_size > 4 };";
+    for method in all {
+        assert_eq!(need(sized, method), Need::Required, "{}", method.name);
+        assert_eq!(need(&format!("@mode(\"warn\") {sized}"), method), Need::Wanted, "{}", method.name);
+        let classed =
+            "forbid(principal, action, resource is WarmPool) when { resource has environment_class };";
+        assert_eq!(need(classed, method), Need::Not, "{}", method.name);
+        let other = sized.replace("principal,", "principal in Org::\"globex\",");
+        assert_eq!(need(&other, method), Need::Not, "{}", method.name);
+    }
+    for method in [&rpc::GET_PREBUILD, &rpc::LIST_WARM_POOLS, &rpc::CREATE_WARM_POOL] {
+        assert_eq!(need(sized, method), Need::Not, "{}", method.name);
+    }
+}
+
+#[test]
+fn a_list_without_a_filter_is_no_way_around_a_rule_on_it() {
+    let list = Asking::of(&rpc::LIST_PREBUILDS);
+    let mine = list.clone().with(|facts| facts.filter.projects.push(PROJECT.to_owned()));
+    let both = mine.clone().with(|facts| facts.filter.projects.push(OBJECT.to_owned()));
+    let text = format!(
+        "@id(\"mine\") forbid(principal == Subject::\"acme/ci\", action == Action::\"ListPrebuilds\", resource)
+         unless {{ [Project::\"{PROJECT}\"].containsAll(context.filter_projects) }};"
+    );
+    let rules_of = rules(&text);
+    assert!(mine.refused_by(&rules_of).is_empty());
+    assert_eq!(both.refused_by(&rules_of), ["rules.mine"]);
+    let [ruling] = rules_of.judge(&list.question()).try_into().unwrap();
+    assert!(ruling.refuses() && ruling.outcome == Outcome::Failed);
+    assert_eq!(ruling.field.as_deref(), Some("filter.project_ids"));
+    assert!(ruling.bound.unwrap().contains("name the projects"));
+    // Not theirs, and not in force.
+    assert!(list.clone().by("other").refused_by(&rules_of).is_empty());
+    assert!(list.refused_by(&rules(&text.replace("forbid", "@mode(\"audit\") forbid"))).is_empty());
+    let every = [
+        ("ListPrebuilds", "filter_projects", format!("Project::\"{PROJECT}\"")),
+        ("ListWarmPools", "filter_projects", format!("Project::\"{PROJECT}\"")),
+        ("ListWarmPools", "filter_environment_classes", format!("EnvironmentClass::\"{CLASS}\"")),
+        ("ListPrebuilds", "filter_creators", "\"c\"".to_owned()),
+        ("ListPrebuilds", "filter_executors", "\"c\"".to_owned()),
+        ("ListPrebuilds", "filter_phases", "\"PREBUILD_PHASE_RUNNING\"".to_owned()),
+        ("ListPrebuilds", "filter_triggers", "\"PREBUILD_TRIGGER_MANUAL\"".to_owned()),
+    ];
+    for (method, name, value) in every {
+        let text = format!(
+            "@id(\"it\") forbid(principal, action == Action::\"{method}\", resource) when {{ context.{name}.contains({value}) }};"
+        );
+        let asking = Asking::of(rpc::methods().find(|row| row.name == method).unwrap());
+        assert_eq!(asking.refused_by(&rules(&text)), ["rules.it"], "{method} {name}");
+    }
+}
+
+#[test]
+fn a_size_that_is_left_out_is_no_way_around_a_rule_on_it() {
+    let rules = rules(
+        "@id(\"max\") forbid(principal, action in Action::\"expensive\", resource) when { context has max_size && context.max_size > 5 };
+         @id(\"min\") forbid(principal, action in Action::\"expensive\", resource) when { context has min_size && context.min_size < 1 };",
+    );
+    let sizes = |desired, min, max| Sizes { desired, min, max };
+    for (given, expected) in [
+        (sizes(None, Some(1), Some(5)), vec![]),
+        (sizes(Some(20), None, None), vec!["rules.max"]),
+        (sizes(Some(3), None, None), vec![]),
+        (sizes(None, Some(1), None), vec!["rules.max"]),
+        (sizes(None, None, Some(5)), vec!["rules.min"]),
+        (sizes(None, None, None), vec!["rules.max", "rules.min"]),
+    ] {
+        let asking = Asking::of(&rpc::CREATE_WARM_POOL).with(|facts| {
+            facts.sizes = given;
+            (facts.pool, facts.resource) = (None, None);
+        });
+        assert_eq!(asking.refused_by(&rules), expected, "{given:?}");
+    }
+    // What an update leaves out is what the pool has: 1 and 4.
+    let update = Asking::of(&rpc::UPDATE_WARM_POOL);
+    assert!(update.refused_by(&rules).is_empty());
+    assert_eq!(update.with(|facts| facts.sizes.max = Some(6)).refused_by(&rules), ["rules.max"]);
 }
 
 #[test]
