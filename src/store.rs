@@ -5,7 +5,10 @@
 //! can be written is part of being good.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -42,6 +45,8 @@ struct Shared {
     server: Server,
     /// The good connection.
     link: ArcSwapOption<Link>,
+    /// How often there was one.
+    gained: AtomicU64,
     /// The connection is not good any more.
     lost: Notify,
     trouble: Mutex<Trouble>,
@@ -95,6 +100,11 @@ impl Store {
         answer
     }
 
+    /// How often there was a good connection anew.
+    pub fn gained(&self) -> u64 {
+        self.0.shared.gained.load(Ordering::Acquire)
+    }
+
     /// Why there is no good connection now; none if there is one.
     pub fn trouble(&self) -> Option<Fault> {
         self.0.shared.trouble().fault
@@ -110,7 +120,14 @@ impl Shared {
     fn new(server: Server, metrics: Metrics) -> Self {
         let trouble = Mutex::new(Trouble { fault: Some(Fault::Down), org: None });
         metrics.limit_store_up(false);
-        Self { server, link: ArcSwapOption::empty(), lost: Notify::new(), trouble, metrics }
+        Self {
+            server,
+            link: ArcSwapOption::empty(),
+            gained: AtomicU64::new(0),
+            lost: Notify::new(),
+            trouble,
+            metrics,
+        }
     }
 
     /// From now on there is no good connection, unless there is another one already.
@@ -131,6 +148,7 @@ impl Shared {
     /// There is a good connection.
     fn gain(&self, link: Arc<Link>) {
         self.trouble().fault = None;
+        self.gained.fetch_add(1, Ordering::Release);
         self.link.store(Some(link));
         self.metrics.limit_store_up(true);
         tracing::info!("the store of limits is there");

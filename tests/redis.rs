@@ -14,6 +14,7 @@ mod shared {
     pub(crate) mod load;
     pub(crate) mod server;
 
+    mod absence;
     mod books;
     mod buckets;
     mod exact;

@@ -3,8 +3,8 @@
 //!
 //! What holds without exception: over all replicas no more passes than the limit, and a store that lost what it knew,
 //! was away or is another one gives no fresh burst. Where the store does not answer in time, each replica lets its part of
-//! the limit pass ([`strict`]), and what it let pass so the store does not give out again: it is told how long that was,
-//! and the org's buckets do not fill for that time.
+//! the limit pass ([`strict`]), and what it let pass so the store does not give out again: it is told when that was. The
+//! org's buckets have not filled in that time, and are as empty as that time could have emptied them.
 //!
 //! The exact words are the store's: while some replicas reach it and others do not, the latter's part comes on top, until
 //! they are back, or all are without it.
@@ -79,12 +79,17 @@ impl Shared {
     async fn ask(&self, demands: &[Demand]) -> Result<Decision, Unanswered> {
         let org = &demands.first().ok_or(Unanswered)?.bucket.org;
         let sent = Instant::now();
-        let arguments = script::arguments(demands, self.strict.away(org, sent));
+        let absence = self.strict.absence(org);
+        let ago = |at| sent.saturating_duration_since(at);
+        let told = absence.map(|(began, ended)| (ago(began), ago(ended)));
+        let arguments = script::arguments(demands, told);
         let answer = self.store.run(script::script(), org, ROOM, &arguments, |value| {
             script::answer(demands, &value).ok_or(Fault::Garbage)
         });
         let answer = answer.await.map_err(|_| Unanswered)?;
-        self.strict.back(org, sent);
+        if let Some((_, ended)) = absence {
+            self.strict.back(org, ended);
+        }
         self.metrics.limited(LimitedBy::Store);
         Ok(Decision { taken: answer.taken, by: By::Store { at: answer.at } })
     }
@@ -96,7 +101,8 @@ impl Shared {
         let passes = |demand: &Demand| class == Class::Read && self.reads_pass.contains(&demand.bucket.rule);
         let counted: Vec<Demand> = demands.iter().filter(|demand| !passes(demand)).cloned().collect();
         // Also with none: the store has to hear that it was not asked.
-        let mut taken = self.strict.take(&first.bucket.org, &counted, Instant::now()).into_iter();
+        let mut taken =
+            self.strict.take(&first.bucket.org, &counted, self.store.gained(), Instant::now()).into_iter();
         let free = |demand: &Demand| Taken::Passed { left: demand.rate.burst.get(), full_in: Duration::ZERO };
         demands
             .iter()

@@ -178,6 +178,30 @@ async fn full_buckets_are_forgotten_and_orgs_too() {
     assert!((7 * 24 * 3600 - 60..=7 * 24 * 3600).contains(&ttl), "{ttl}");
 }
 
+async fn a_rate_that_comes_back_brings_no_burst(server: &Server, shared: &Shared) {
+    make_old(server, shared, "initech").await;
+    for subject in [None, Some("ada:{x}")] {
+        let rated = |burst| {
+            let mut demand = demand("initech", "r", slow(burst), 1);
+            demand.bucket.subject = subject.map(Into::into);
+            demand
+        };
+        let [live, changed] = [rated(3), rated(4)];
+        assert!(is_let(shared, &live).await);
+        assert!(!is_let(shared, &changed).await, "no burst");
+        // Four hours later all are full.
+        let key = "prebuild-gateway:{initech}:rates";
+        server.tell(&["HINCRBY", key, "#behind", "-14400000000"]);
+        for _ in 0..4 {
+            assert!(is_let(shared, &changed).await);
+        }
+        assert!(!is_let(shared, &changed).await);
+        assert!(!is_let(shared, &live).await, "what passed meanwhile is gone of it too");
+        server.tell(&["HINCRBY", key, "#behind", "-7200000000"]);
+        assert!(is_let(shared, &live).await && is_let(shared, &live).await && !is_let(shared, &live).await);
+    }
+}
+
 /// Of the only demand.
 async fn is_let(shared: &Shared, demand: &Demand) -> bool {
     passed(&take(shared, std::slice::from_ref(demand)).await)
@@ -199,6 +223,7 @@ async fn a_shadow_and_a_changed_rate_are_other_buckets() {
     let changed = demand("acme", "r", slow(5), 1);
     assert!(!is_let(&shared, &changed).await, "no burst");
     assert!(is_let(&shared, &live).await && !is_let(&shared, &live).await, "where it was");
+    a_rate_that_comes_back_brings_no_burst(&server, &shared).await;
     // Nobody's rate has changed but this one's.
     assert!(is_let(&shared, &demand("acme", "other", slow(5), 1)).await);
     // A row of changes, and back to the first: forgotten, it begins as empty as any other.

@@ -2,73 +2,137 @@
 -- the org's own clock, in microseconds: numbers up to 2^53 are exact here, those of this century stay below 2^51.
 --
 -- KEYS[1]  the org's hash: one key, so that it is lost as a whole or not at all
--- ARGV[1]  how long the caller had to decide without the store, just before this call
--- ARGV[2]  milliseconds after which an org that nobody calls is forgotten
--- ARGV[3]  buckets that an org has at most
+-- ARGV[1]  how long ago the caller began to decide without the store, and has not told it since; -1 if it did not
+-- ARGV[2]  how long ago it last did
+-- ARGV[3]  milliseconds after which an org that nobody calls is forgotten
+-- ARGV[4]  buckets that an org has at most
 -- then, for each demand: bucket, fill time, time that is taken, 1 if in force, rule, rate
 -- Answers: the server's time, then for each demand 1 if it passes, and how long until its bucket is full.
 --
 -- Fields: '#...' of the org, '@<rule>' the rates that the rule had of late, each with the org's time when it was first
 -- seen, 'u...' buckets of subjects, 'o...' those of the org; the second letter of a bucket is 's' where it is only looked at.
-local key, away, ttl, most = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local key, ttl, most = KEYS[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
 
-local org = redis.call('HMGET', key, '#server', '#birth', '#seen', '#behind', '#paused')
+local org = redis.call('HMGET', key, '#server', '#birth', '#seen', '#behind', '#began', '#ended', '#end', '#floor', '#longest')
 local birth, seen, behind = tonumber(org[2]), tonumber(org[3]) or now, tonumber(org[4]) or 0
-local paused = tonumber(org[5]) or 0
+-- The time that callers last had to decide by themselves, as far as they told: by the server's clock.
+local began, ended = tonumber(org[5]) or 0, tonumber(org[6]) or 0
+-- What that leaves of every bucket: at `stop` it was as full as the time up to `floor`. On the org's own clock.
+local stop, floor = tonumber(org[7]) or 0, tonumber(org[8]) or 0
+-- The org's bucket that takes longest to fill.
+local longest = tonumber(org[9]) or 0
+for i = 5, #ARGV, 6 do longest = math.max(longest, tonumber(ARGV[i + 1])) end
 
 -- A clock that was set back goes on for the org from where it was.
 if now < seen then
-    behind = behind - (seen - now)
-    paused = paused - (seen - now)
+    behind, began, ended = behind - (seen - now), began - (seen - now), ended - (seen - now)
 end
--- While callers had to decide by themselves they gave out what was filled up: it is not there a second time. Several of
--- them were away at the same time; that time counts once.
-if away > 0 then
-    local from = math.max(now - away, paused)
-    if from < now then behind = behind + (now - from) end
-    paused = now
+-- While callers decide by themselves they give out what is filled up: it is not there a second time, and the org's clock
+-- stands still. Several are away at the same time; that time counts once. What they had saved up meanwhile they may have
+-- given out at the very end: so much is gone as well. Nothing of this is worth more than to empty every bucket, and after
+-- the time that fills them it is over.
+if tonumber(ARGV[1]) >= 0 then
+    local from, to = now - tonumber(ARGV[1]), now - tonumber(ARGV[2])
+    local gone = to - from
+    if from > ended then
+        began, ended = from, to
+    elseif to >= began then
+        gone = math.max(began - from, 0) + math.max(to - ended, 0)
+        began, ended = math.min(began, from), math.max(ended, to)
+    end
+    if now - to < longest then behind = behind + math.min(gone, longest) end
+    stop, floor = math.max(stop, to - behind), math.max(floor, to - behind + math.min(to - from, longest))
 end
 local clock = now - behind
+-- The clock may have gone back behind these: nobody is to wait until it has caught up.
+stop = math.min(stop, clock)
 -- A server that knows nothing of the org, or is another one than before and may have lost what was last, gives no burst:
 -- every bucket counts as emptied now.
 if not birth or org[1] ~= server then birth = clock end
+birth = math.min(birth, clock)
 
 local integer = function(number) return string.format('%.0f', number) end
 local written = {
-    '#server', server, '#birth', integer(birth), '#seen', integer(now), '#behind', integer(behind), '#paused', integer(paused),
+    '#server', server, '#birth', integer(birth), '#seen', integer(now), '#behind', integer(behind), '#began', integer(began),
+    '#ended', integer(ended), '#end', integer(stop), '#floor', integer(floor), '#longest', integer(longest),
 }
 
 -- When a rule's rate was first seen: of the first rate of a rule always, so that its buckets begin full; a rate that takes
 -- the place of another begins without a burst. Of more than eight the oldest is forgotten, which is worth no burst either.
 local born = function(rule, rate, known)
-    local list = {}
+    local list, found = {}, nil
     for name, at in string.gmatch(known or '', '(%S+)=(%d+)') do
-        if name == rate then return tonumber(at) end
+        -- None is of later than now, as above.
+        at = integer(math.min(tonumber(at), clock))
+        if name == rate then found = tonumber(at) end
         list[#list + 1] = name .. '=' .. at
     end
-    local at = 0
-    if #list > 0 then at = clock end
-    list[#list + 1] = rate .. '=' .. integer(at)
-    if #list > 8 then table.remove(list, 1) end
-    redis.call('HSET', key, '@' .. rule, table.concat(list, ' '))
-    return at
+    if not found then
+        found = 0
+        if #list > 0 then found = clock end
+        list[#list + 1] = rate .. '=' .. integer(found)
+        if #list > 8 then table.remove(list, 1) end
+    end
+    local text = table.concat(list, ' ')
+    if text ~= known then redis.call('HSET', key, '@' .. rule, text) end
+    return found, list
+end
+
+-- When a bucket is full that was emptied then, if what is held of it does not say later.
+local tat_of = function(held, empty, fill)
+    return math.max(tonumber(held or '0') or 0, empty + fill, math.min(stop + fill, floor), clock)
 end
 
 local demands, passes, levels = {}, true, {}
-for i = 4, #ARGV, 6 do
+for i = 5, #ARGV, 6 do
     local demand = { bucket = ARGV[i], fill = tonumber(ARGV[i + 1]), take = tonumber(ARGV[i + 2]), forced = ARGV[i + 3] == '1' }
+    local rule, rate = ARGV[i + 4], ARGV[i + 5]
+    demand.rule, demand.rate = rule, rate
     if not levels[demand.bucket] then
-        local rule, rate = ARGV[i + 4], ARGV[i + 5]
         local held = redis.call('HMGET', key, demand.bucket, '@' .. rule)
-        local empty = math.max(birth, born(rule, rate, held[2]))
-        levels[demand.bucket] = math.max(tonumber(held[1] or '0') or 0, empty + demand.fill, clock) - clock
+        local seen_first, rates = born(rule, rate, held[2])
+        local tat = tat_of(held[1], math.max(birth, seen_first), demand.fill)
+        if #rates > 1 then demand.rates = rates end
+        -- Never more than empty; also where nothing is taken, as else it would be so for as long as the clock went back.
+        if tat > clock + demand.fill then
+            tat = clock + demand.fill
+            written[#written + 1] = demand.bucket
+            written[#written + 1] = integer(tat)
+        end
+        levels[demand.bucket] = tat - clock
     end
     demand.fits = levels[demand.bucket] + demand.take <= demand.fill
     if demand.forced and not demand.fits then passes = false end
     demands[#demands + 1] = demand
+end
+
+-- Of a rate by its name: the time of one call, as the caller reckons it, and of a burst.
+local measures = function(rate)
+    local calls, per, burst = string.match(rate, '^(%d+)/(%d+)/(%d+)$')
+    local pace = math.max(math.ceil(math.floor(tonumber(per) / 1000) / tonumber(calls)), 1)
+    return pace, pace * tonumber(burst)
+end
+
+-- What passes at one rate of a rule is taken of its other rates' buckets as well, at most until they are empty: a rate
+-- that was changed and is changed back brings no burst.
+local beside = {}
+local charge = function(demand)
+    local calls = demand.take / measures(demand.rate)
+    for _, other in ipairs(demand.rates or {}) do
+        local rate, at = string.match(other, '^(%S+)=(%d+)$')
+        local bucket = demand.rule .. ':' .. rate .. string.sub(demand.bucket, #demand.rule + #demand.rate + 2)
+        if not levels[bucket] then
+            local pace, fill = measures(rate)
+            local full = beside[bucket]
+                or tat_of(redis.call('HGET', key, bucket), math.max(birth, tonumber(at)), fill)
+            beside[bucket] = math.min(full + calls * pace, clock + fill)
+            written[#written + 1] = bucket
+            written[#written + 1] = integer(beside[bucket])
+        end
+    end
 end
 
 for _, demand in ipairs(demands) do
@@ -78,6 +142,7 @@ for _, demand in ipairs(demands) do
         levels[demand.bucket] = levels[demand.bucket] + demand.take
         written[#written + 1] = demand.bucket
         written[#written + 1] = integer(clock + levels[demand.bucket])
+        charge(demand)
     end
 end
 redis.call('HSET', key, unpack(written))

@@ -40,12 +40,16 @@ pub(super) fn script() -> &'static Script {
     &SCRIPT
 }
 
-/// `away` is how long the caller had to do without the store.
-pub(super) fn arguments(demands: &[Demand], away: Duration) -> Vec<String> {
+/// `absence` is since when, and until when, the caller decided without the store: each as long as it is ago.
+pub(super) fn arguments(demands: &[Demand], absence: Option<(Duration, Duration)>) -> Vec<String> {
     let measured: Vec<_> = demands.iter().map(|demand| (demand, Measures::of(demand))).collect();
     let longest = measured.iter().map(|(_, measures)| measures.fill).max().unwrap_or_default();
     let ttl = micros(MARGIN).saturating_add(longest) / 1000;
-    let mut arguments = vec![micros(away).to_string(), ttl.to_string(), MAX_BUCKETS.to_string()];
+    // It is never told shorter than it was.
+    let (began, ended) = absence.map_or(("-1".to_owned(), "-1".to_owned()), |(began, ended)| {
+        (micros(began).saturating_add(1).to_string(), micros(ended).to_string())
+    });
+    let mut arguments = vec![began, ended, ttl.to_string(), MAX_BUCKETS.to_string()];
     for (demand, Measures { fill, take, .. }) in measured {
         let forced = if demand.in_force { "1" } else { "0" };
         let (rule, rate) = (rule(demand), rate(demand.rate));
