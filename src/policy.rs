@@ -80,15 +80,18 @@ pub struct Authorize {
 }
 
 impl Authorize {
-    /// By the limits, then by the operator's rules: what is broken is told at once.
+    /// First whether the object is one that the caller may reach at all: what a refusal says of its sizes is only for
+    /// those who may. Then by the limits and by the operator's rules: what is broken is told at once.
     ///
     /// # Errors
-    /// No policy has been bound to the call: nothing goes upstream unjudged.
-    fn judge(self, call: &Call) -> Result<Vec<Ruling>, Error> {
+    /// Something refuses the call; or no policy has been bound to it: nothing goes upstream unjudged.
+    fn judge(self, call: &Call) -> Result<(), Error> {
         let (Some(limits), Some(edition)) = (call.left.get::<Arc<Limits>>(), call.left.get::<Arc<Edition>>())
         else {
             return Err(Error::refuse(Reason::Internal));
         };
+        ruled(call, judge::object(call.method, &call.facts, limits))?;
+        validate::resolved(&call.facts)?;
         let mut rulings = judge::request(call.method, &call.facts, limits);
         rulings.extend(edition.rules().judge(&Question {
             identity: &call.identity,
@@ -99,7 +102,7 @@ impl Authorize {
             peer: call.context.peer().map(|peer| peer.ip()),
             protocol: call.context.protocol().unwrap_or_default(),
         }));
-        Ok(rulings)
+        ruled(call, rulings)
     }
 }
 
@@ -143,9 +146,7 @@ impl Stage<Call> for Authorize {
     type Response = Reply;
 
     async fn call<S: Next<Permitted<Call>, Reply>>(&self, call: Call, next: S) -> Result<Reply, Error> {
-        validate::resolved(&call.facts)?;
-        let rulings = self.judge(&call)?;
-        ruled(&call, rulings)?;
+        self.judge(&call)?;
         call.context.set_permitted();
         next.run(Permitted(call)).await
     }

@@ -24,7 +24,7 @@ const MAX_FILTER_IDS: usize = 25;
 const MAX_OBJECTS: usize = 100;
 /// Stands for an id that is none.
 const NO_ID: &str = "invalid";
-/// Rulings of one record. What refuses comes before what is only looked at.
+/// Rulings of one record. What refuses comes before what is only looked at, and that before what is kept.
 const MAX_RULINGS: usize = 32;
 /// Unknown fields named in one record.
 const MAX_UNKNOWN: usize = 16;
@@ -245,7 +245,7 @@ impl End {
 
 fn rulings(context: &Context) -> Vec<Ruling> {
     let mut rulings = context.rulings();
-    rulings.sort_by_key(|ruling| !ruling.refuses());
+    rulings.sort_by_key(|ruling| (!ruling.refuses(), !ruling.is_broken()));
     rulings.truncate(MAX_RULINGS);
     rulings
 }

@@ -1,6 +1,6 @@
 //! What a call would leave outstanding, and what became of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::{
     call::{Call, RequestId},
     error::{Code, Error, Origin, Reason, Sent},
     rpc::{Adds, Object, Sizes},
-    rule::{BudgetOf, Burden},
+    rule::{Bound, BudgetOf, Burden, Selection},
 };
 
 /// A call as the books see it. It is written down whole, or not at all.
@@ -20,6 +20,8 @@ pub struct Claim {
     pub work: Work,
     /// Those that are in force, and those that are only looked at.
     pub limits: Vec<Limit>,
+    /// The projects whose objects the caller may be told of.
+    pub shown: Selection,
 }
 
 /// What it would leave outstanding.
@@ -67,7 +69,7 @@ pub struct Count {
     pub used: u32,
     pub takes: u32,
     pub limit: u32,
-    /// The ids of those that hold it, at most ten.
+    /// The ids of those that hold it and may be shown, at most ten.
     pub holders: Vec<String>,
     /// What holds it and has no id yet, or none that is known.
     pub unnamed: u32,
@@ -118,11 +120,21 @@ impl Claim {
             }
         };
         let request = call.context.id();
-        Some(Self { request, project: canonical(project.unwrap_or_default()), work, limits })
+        let project = canonical(project.unwrap_or_default());
+        Some(Self { request, project, work, limits, shown: shown(&call.bound) })
     }
 
     pub fn is_enforced(&self) -> bool {
         self.limits.iter().any(|limit| limit.is_enforced)
+    }
+}
+
+/// Who is limited to some projects learns of no object of others. Of which class an object is the books do not tell: who
+/// is limited to some is told of none.
+fn shown(bound: &Bound) -> Selection {
+    match bound.classes.is_all() {
+        true => bound.projects.clone(),
+        false => Selection { allow: Some(Arc::default()), deny: Arc::default() },
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
     policy::{Authorize, Permitted, bounds, tests::Unruled},
     proto::gitpod::v1 as pb,
     rpc::{self, Object, Seen, Sizes},
-    rule::{Applied, Budget, BudgetOf, Burden, Mode, Outcome},
+    rule::{Applied, Budget, BudgetOf, Burden, Mode, Outcome, Selection},
     stack::stage,
     store::{self, Store},
     telemetry::Metrics,
@@ -265,6 +265,27 @@ async fn what_has_no_id_yet_is_told_by_its_number() {
         "2 of 2 prebuilds are running: a, and 1 more, 1 of which are being created or not accounted for yet";
     assert_eq!(quota(&error)[0].1, text);
     assert_eq!(error.retry, Retry::After(INTERVAL));
+}
+
+/// Whoever is limited to some projects is told how much others hold, and not what.
+#[tokio::test]
+async fn a_refusal_names_no_objects_of_projects_that_the_caller_may_not_reach() {
+    let fixture = Fixture::counted(&["a", "b"]).await;
+    let only = |id: &str| {
+        let ids = [uuid::Uuid::try_parse(id).unwrap()].into_iter().collect();
+        Selection { allow: Some(Arc::new(ids)), deny: Arc::default() }
+    };
+    let other = "0198c0de-0000-7000-8000-0000000000bb";
+    for (projects, classes, expected) in [
+        (only(PROJECT), Selection::default(), "2 of 2 prebuilds are running: a, b"),
+        (only(other), Selection::default(), "2 of 2 prebuilds are running: 2 of them"),
+        (Selection::default(), only(other), "2 of 2 prebuilds are running: 2 of them"),
+    ] {
+        let mut call = create(vec![running(2, Mode::Enforce)]);
+        (call.bound.projects, call.bound.classes) = (projects, classes);
+        let error = fixture.through(call, never).await.unwrap_err();
+        assert_eq!(quota(&error)[0].1, expected);
+    }
 }
 
 #[tokio::test]

@@ -196,12 +196,17 @@ impl Context {
         self.0.rulings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Keeps what is of interest, up to a bound.
+    /// Keeps what is of interest, up to a bound: of a rule that is broken more than of one that is kept.
     pub fn add_rulings(&self, rulings: impl IntoIterator<Item = Ruling>) {
-        let mut kept = self.0.rulings.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MAX_RULINGS.saturating_sub(kept.len());
-        let of_interest = |ruling: &Ruling| ruling.is_broken() || self.is_dry_run();
-        kept.extend(rulings.into_iter().filter(of_interest).take(room));
+        let mut all = self.0.rulings.lock().unwrap_or_else(PoisonError::into_inner);
+        for ruling in rulings.into_iter().filter(|ruling| ruling.is_broken() || self.is_dry_run()) {
+            if all.len() >= MAX_RULINGS {
+                let kept = all.iter().rposition(|ruling| !ruling.is_broken());
+                let Some(kept) = kept.filter(|_| ruling.is_broken()) else { continue };
+                all.remove(kept);
+            }
+            all.push(ruling);
+        }
     }
 
     /// What is left of the rates, the scarcest first.

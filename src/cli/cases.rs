@@ -174,6 +174,9 @@ impl Case {
             let first = shown.lines().next().unwrap_or_default();
             found.push(format!("expect: expected {}, said `{first}`", self.fate));
         }
+        if verdict.broken_left_out > 0 {
+            found.push("rules: more are broken than can be shown".to_owned());
+        }
         for (key, expected, said) in [
             ("rules", &self.rules, refusing(verdict)),
             ("warns", &self.warns, broken(verdict, |ruling| ruling.mode() == Mode::Warn)),

@@ -38,6 +38,9 @@ impl fmt::Display for Shown<'_> {
         if verdict.kept_left_out > 0 {
             writeln!(f, "  and {} more that are kept", verdict.kept_left_out)?;
         }
+        if verdict.broken_left_out > 0 {
+            writeln!(f, "  and {} more that are broken", verdict.broken_left_out)?;
+        }
         for quota in &verdict.quotas {
             writeln!(f, "  {}", left(quota))?;
         }

@@ -8,7 +8,7 @@ use super::Edition;
 use crate::{
     call::{Call, Reply},
     error::Error,
-    rule::{Bound, Draw},
+    rule::Draw,
     stack::{Next, Stage},
 };
 
@@ -51,9 +51,7 @@ impl Stage<Call> for Bind {
         call.context.set_policy(edition.version().clone());
         let draw = Draw::new(call.context.id().as_u128());
         let (limits, bound) = edition.apply(&call.identity.org, &call.identity.subject, call.method, draw);
-        let need = edition.rules().needs_object(&call.identity, call.method, draw);
-        let needs_sizes = edition.rules().needs_sizes(&call.identity, call.method, draw);
-        call.bound = Bound { needs_object: bound.needs_object.max(need), needs_sizes, ..bound };
+        call.bound = bound;
         call.left.insert(limits);
         call.left.insert(edition);
         next.run(call).await

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{applied::Limits, bounds::DEFAULT_PAGE_SIZE, judge};
+use super::{Edition, applied::Limits, bounds::DEFAULT_PAGE_SIZE, judge};
 use crate::{
     call::{Call, Reply},
     error::{Error, Reason},
     rpc::{Facts, Fill, MethodSpec, Timeout},
+    rule::Draw,
     stack::{Next, Stage},
 };
 
 #[cfg(test)]
 mod tests;
 
-/// The stage. It also says whether the limits have to know the object that the call is about: that depends on what the
-/// effective request says.
+/// The stage. It also says whether limits or rules have to know the object that the call is about: that depends on what
+/// the effective request says. Below the rate, as it goes over all rules: what is refused there costs less.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WriteDefaults;
 
@@ -29,6 +30,13 @@ impl Stage<Call> for WriteDefaults {
             write(&mut call, &limits)?;
             let need = judge::needs_object(call.method, &call.facts, &limits);
             call.bound.needs_object = call.bound.needs_object.max(need);
+        }
+        if let Some(edition) = call.left.get::<Arc<Edition>>() {
+            let draw = Draw::new(call.context.id().as_u128());
+            let (rules, bound) = (edition.rules(), &mut call.bound);
+            let need = rules.needs_object(&call.identity, call.method, draw);
+            bound.needs_object = bound.needs_object.max(need);
+            bound.needs_sizes = rules.needs_sizes(&call.identity, call.method, draw);
         }
         next.run(call).await
     }

@@ -4,7 +4,10 @@
 //! something (the disk, a budget, upstream) it is stopped. It never ends well: whoever takes the verdict for an answer
 //! gets an error.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    mem,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -118,6 +121,7 @@ fn conclude(method: &MethodSpec, context: &Context, effective: &Effective, error
         written_fields: sent.map(|sent| sent.written.clone()).unwrap_or_default(),
         kept_left_out: 0,
         request_left_out: false,
+        broken_left_out: 0,
     };
     let verdict = fitted(verdict);
     let mut dry = Error::refuse(Reason::DryRun).with_detail(&verdict);
@@ -126,23 +130,40 @@ fn conclude(method: &MethodSpec, context: &Context, effective: &Effective, error
     dry.with_source(error)
 }
 
-/// What is kept is of the least interest, and the caller has the request already.
+/// What is kept is of the least interest, and the caller has the request already; then what is only said about rules,
+/// and last those that refuse.
 fn fitted(mut verdict: Verdict) -> Verdict {
-    while verdict.encoded_len() > ROOM {
-        let kept = |ruling: &verdict::Ruling| ruling.outcome() == verdict::Outcome::Kept;
-        match verdict.rulings.iter().rposition(kept) {
-            Some(index) => {
-                verdict.rulings.remove(index);
-                verdict.kept_left_out += 1;
-            }
-            None if verdict.request_left_out => break,
-            None => {
-                verdict.request_json.clear();
-                verdict.request_left_out = true;
-            }
-        }
+    let steps: [fn(&mut Verdict) -> bool; 6] = [
+        |verdict| leave_out(verdict, |ruling| ruling.outcome() == verdict::Outcome::Kept),
+        |verdict| {
+            verdict.request_json.clear();
+            !mem::replace(&mut verdict.request_left_out, true)
+        },
+        |verdict| clear(verdict, |ruling| &mut ruling.link),
+        |verdict| clear(verdict, |ruling| &mut ruling.message),
+        |verdict| leave_out(verdict, |ruling| ruling.candidate || ruling.mode() != verdict::Mode::Enforce),
+        |verdict| leave_out(verdict, |_| true),
+    ];
+    for step in steps {
+        while verdict.encoded_len() > ROOM && step(&mut verdict) {}
     }
     verdict
+}
+
+/// The last of such rulings; false if there is none.
+fn leave_out(verdict: &mut Verdict, of: impl Fn(&verdict::Ruling) -> bool) -> bool {
+    let Some(index) = verdict.rulings.iter().rposition(of) else { return false };
+    match verdict.rulings.remove(index).outcome() {
+        verdict::Outcome::Kept => verdict.kept_left_out += 1,
+        _ => verdict.broken_left_out += 1,
+    }
+    true
+}
+
+/// Such texts of all rulings; there are none afterwards.
+fn clear(verdict: &mut Verdict, text: fn(&mut verdict::Ruling) -> &mut String) -> bool {
+    verdict.rulings.iter_mut().map(text).for_each(String::clear);
+    false
 }
 
 fn json(method: &MethodSpec, wire: &[u8]) -> Option<String> {

@@ -65,7 +65,20 @@ pub fn method(method: &MethodSpec, limits: &Limits) -> Vec<Ruling> {
     rulings
 }
 
-/// What the request states, and of what object it is: a ruling for every limit that the method is about.
+/// Whose and what the object is that the call is about: a ruling for every limit on it. Whoever is refused for it learns
+/// nothing more of the object.
+pub fn object(method: &'static MethodSpec, facts: &Facts, limits: &Limits) -> Vec<Ruling> {
+    let mut rulings = Vec::new();
+    for (selected, limits) in selections(facts, limits) {
+        if selected.is_of_object(method) {
+            each(&mut rulings, limits, |selection| selected.object(facts, selection));
+        }
+    }
+    rulings
+}
+
+/// What the request states, and what it would make of the object: a ruling for every other limit that the method is
+/// about.
 pub fn request(method: &'static MethodSpec, facts: &Facts, limits: &Limits) -> Vec<Ruling> {
     let mut rulings = Vec::new();
     if method.takes(TIMEOUT) {
@@ -81,8 +94,6 @@ pub fn request(method: &'static MethodSpec, facts: &Facts, limits: &Limits) -> V
         } else if method.paged().is_some() {
             // Of a list no more than that is shown.
             each(&mut rulings, limits, |_| Ok(()));
-        } else if method.lookup.is_some() {
-            each(&mut rulings, limits, |selection| selected.object(facts, selection));
         }
     }
     if method.takes(PAGE_SIZE) {
@@ -183,7 +194,7 @@ fn max_size(facts: &Facts, bound: i32) -> Result<(), Breach> {
 
 /// Whether a bound that the pool would have is more than the most that it may be.
 fn is_known(facts: &Facts, given: Option<i32>) -> bool {
-    given.is_some() || facts.pool.is_none() || facts.resource.is_some()
+    given.is_some() || facts.pool.is_none() || facts.resource.as_ref().is_some_and(Object::is_pool)
 }
 
 fn page_size(facts: &Facts, max: i32) -> Result<(), Breach> {
@@ -204,6 +215,11 @@ impl Breach {
 }
 
 impl Selected<'_> {
+    /// The request names the object, and nothing of what it is.
+    fn is_of_object(self, method: &'static MethodSpec) -> bool {
+        !method.takes(self.field) && method.paged().is_none() && method.lookup.is_some()
+    }
+
     /// Whoever names nothing leaves it to upstream, which may choose anything.
     fn request(self, selection: &Selection) -> Result<(), Breach> {
         match self.stated {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use prost::{Message, length_delimiter_len};
 use tonic_types::pb;
 
 use crate::{
@@ -12,24 +13,41 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Details travel in a header, and gRPC clients take 8 KiB of headers by default.
+/// Nobody reads more.
 const MAX_SHOWN: usize = 16;
+/// Bytes of violations. Details travel in a header: over gRPC all of them have 4 KiB, and what is more is left out whole.
+const VIOLATIONS: usize = 5 << 9;
+/// And of links: both leave some room for the names of their types.
+const LINKS: usize = 5 << 8;
 
 /// The refusal for those of the rulings that refuse; `None` if none does. Names the first of them as the error's rule.
 pub fn refuse(rulings: &[Ruling]) -> Option<Error> {
     let refusing: Vec<_> = rulings.iter().filter(|ruling| ruling.refuses()).collect();
     let first = refusing.first()?;
-    let mut field_violations: Vec<_> =
-        refusing.iter().take(MAX_SHOWN).map(|ruling| violation(ruling)).collect();
-    if let Some(more @ 1..) = refusing.len().checked_sub(MAX_SHOWN) {
+    let shown = refusing.iter().take(MAX_SHOWN).map(|ruling| violation(ruling));
+    let mut field_violations = within(VIOLATIONS, shown);
+    if let Some(more @ 1..) = refusing.len().checked_sub(field_violations.len()) {
         let description = format!("{more} more rules are broken");
         field_violations.push(pb::bad_request::FieldViolation { description, ..Default::default() });
     }
     let error = Error::refuse(Reason::PolicyDenied)
         .with_rule(first.rule.as_str().to_owned())
         .with_detail(&pb::BadRequest { field_violations });
-    let links = links(&refusing);
+    let links = within(LINKS, links(&refusing));
     Some(if links.is_empty() { error } else { error.with_detail(&pb::Help { links }) })
+}
+
+/// The first of them, as many as there is room for.
+fn within<M: Message>(room: usize, all: impl Iterator<Item = M>) -> Vec<M> {
+    let mut left = Some(room);
+    all.take_while(|message| {
+        let length = message.encoded_len();
+        // With the tag of one byte before it.
+        let taken = 1 + length_delimiter_len(length) + length;
+        left = left.and_then(|left| left.checked_sub(taken));
+        left.is_some()
+    })
+    .collect()
 }
 
 fn violation(ruling: &Ruling) -> pb::bad_request::FieldViolation {
@@ -52,11 +70,10 @@ fn description(ruling: &Ruling) -> String {
 }
 
 /// Each link once.
-fn links(refusing: &[&Ruling]) -> Vec<pb::help::Link> {
+fn links(refusing: &[&Ruling]) -> impl Iterator<Item = pb::help::Link> {
     let mut seen = BTreeSet::new();
     let linked = refusing.iter().take(MAX_SHOWN).filter_map(|ruling| Some((ruling, ruling.link.as_deref()?)));
     linked
-        .filter(|(_, url)| seen.insert(*url))
+        .filter(move |(_, url)| seen.insert(*url))
         .map(|(ruling, url)| pb::help::Link { description: ruling.rule.to_string(), url: url.to_owned() })
-        .collect()
 }

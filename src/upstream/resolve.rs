@@ -117,10 +117,12 @@ impl Resolve {
         if need == Need::Not {
             return Ok(None);
         }
-        let known = || self.tenancy.known(org, lookup.method, &id);
-        if let Some(object) = Some(sizes).filter(|sizes| *sizes == Need::Not).and_then(|_| known()) {
-            return Ok(Some(object));
+        let known = self.tenancy.known(org, lookup.method, &id);
+        if sizes == Need::Not && known.is_some() {
+            return Ok(known);
         }
+        // Where it is known whose it is, only rules may need more; and those that decide nothing refuse nothing.
+        let need = if known.is_some() { sizes.max(judged) } else { need };
         call.context.set_lookup(id);
         let object = self.look_up(call, lookup, need).await;
         let sized = |object: Object| match sizes {
@@ -133,7 +135,7 @@ impl Resolve {
             Err(error) if need == Need::Required || call.context.mismatch().is_some() => Err(error),
             Err(_) => {
                 self.metrics.shadow_lookup_failed();
-                Ok(None)
+                Ok(known)
             }
         }
     }

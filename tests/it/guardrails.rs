@@ -22,6 +22,7 @@ mod counts;
 mod modes;
 mod objects;
 mod reload;
+mod room;
 mod shadows;
 
 const GRPC: Dialect = Dialect("application/grpc");

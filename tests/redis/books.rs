@@ -13,7 +13,7 @@ use prebuild_gateway::{
         shared::Terms,
     },
     call::{Counted, OrgId, RequestId},
-    rule::{BudgetOf, Burden},
+    rule::{BudgetOf, Burden, Selection},
     store::Store,
     telemetry::Metrics,
 };
@@ -36,7 +36,13 @@ fn org() -> OrgId {
 
 fn claim() -> Claim {
     let limit = Limit { burden: Burden::RunningPrebuilds(LIMIT), of: BudgetOf::Org, is_enforced: true };
-    Claim { request: RequestId::new(), project: "p".to_owned(), work: Work::Prebuild, limits: vec![limit] }
+    Claim {
+        request: RequestId::new(),
+        project: "p".to_owned(),
+        work: Work::Prebuild,
+        limits: vec![limit],
+        shown: Selection::default(),
+    }
 }
 
 /// With a connection that is good, and the org's books open.

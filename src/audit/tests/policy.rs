@@ -38,3 +38,17 @@ fn a_record_names_the_policy_and_what_was_broken_what_refused_first() {
     // An intent names it, too.
     assert!(serde_json::to_value(Record::of(&call)).unwrap()["policy"].is_string());
 }
+
+#[test]
+fn what_is_broken_is_on_record_however_much_is_kept() {
+    let call = create();
+    call.context.set_dry_run();
+    let kept =
+        |number| Ruling { outcome: Outcome::Kept, ..broken(&format!("rules.{number}"), Mode::Enforce) };
+    call.context.add_rulings((0..300).map(kept));
+    call.context.add_rulings([broken("rules.tried", Mode::Audit)]);
+    assert_eq!(call.context.rulings().len(), 256);
+    let record = serde_json::to_value(Record::of(&call)).unwrap();
+    assert_eq!(record["rulings"].as_array().unwrap().len(), 32);
+    assert_eq!(record["rulings"][0]["rule"], "rules.tried");
+}

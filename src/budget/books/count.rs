@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Books, Stamp};
 use crate::{
     budget::claim::{Claim, Count, Limit, Work},
-    rule::{BudgetOf, Burden},
+    rule::{BudgetOf, Burden, Selection},
 };
 
 /// As many as a person reads.
@@ -23,53 +23,56 @@ impl Books {
     fn count(&self, at: Stamp, claim: &Claim, limit: Limit) -> Count {
         let scope = Scope::of(limit.of, &claim.project);
         let count = match limit.burden {
-            Burden::RunningPrebuilds(_) => self.running_in(scope),
-            Burden::WarmInstances(_) => self.warm_in(scope, &claim.work),
+            Burden::RunningPrebuilds(_) => self.running_in(scope, &claim.shown),
+            Burden::WarmInstances(_) => self.warm_in(scope, claim),
             Burden::Creates { count, window } => self.created_in(scope, at, count, window),
         };
         Count { limit: limit.max(), ..count }
     }
 
-    fn running_in(&self, scope: Scope<'_>) -> Count {
-        let known = self.running.iter().filter(|(_, known)| scope.has(&known.project));
-        let known: Vec<_> = known.map(|(id, _)| id).collect();
+    fn running_in(&self, scope: Scope<'_>, shown: &Selection) -> Count {
+        let known = || self.running.iter().filter(|(_, known)| scope.has(&known.project));
+        let holders = known().filter(|(_, known)| shown.admits(&known.project)).map(|(id, _)| id);
         let open = self.open.values();
         let open = open.filter(|open| open.work == Work::Prebuild && scope.has(&open.project));
         let unnamed = size(open.count());
         Count {
-            used: size(known.len()).saturating_add(unnamed),
+            used: size(known().count()).saturating_add(unnamed),
             takes: 1,
-            holders: known.into_iter().take(MAX_HOLDERS).cloned().collect(),
+            holders: holders.take(MAX_HOLDERS).cloned().collect(),
             unnamed,
             ..Count::default()
         }
     }
 
     /// A pool counts as what it may grow to, by its present maximum or by that of a change under way.
-    fn warm_in(&self, scope: Scope<'_>, work: &Work) -> Count {
+    fn warm_in(&self, scope: Scope<'_>, claim: &Claim) -> Count {
         let known = self.pools.iter().filter(|(_, pool)| scope.has(&pool.known.project));
-        let mut pools: BTreeMap<&str, u32> = known.map(|(id, pool)| (&**id, pool.max)).collect();
+        let known = known.map(|(id, pool)| (&**id, (pool.max, &*pool.known.project)));
+        let mut pools: BTreeMap<&str, (u32, &str)> = known.collect();
         let mut unnamed = 0_u32;
         for open in self.open.values().filter(|open| scope.has(&open.project)) {
             match &open.work {
                 Work::Prebuild => {}
                 Work::NewPool { max } => unnamed = unnamed.saturating_add(*max),
                 Work::Pool { id, max, .. } => {
-                    let pool = pools.entry(id).or_default();
+                    let (pool, _) = pools.entry(id).or_insert((0, &open.project));
                     *pool = (*pool).max(*max);
                 }
             }
         }
-        let takes = match work {
+        let takes = match &claim.work {
             Work::Prebuild => 0,
             Work::NewPool { max } => *max,
-            Work::Pool { id, max, .. } => max.saturating_sub(pools.get(&**id).copied().unwrap_or_default()),
+            Work::Pool { id, max, .. } => {
+                max.saturating_sub(pools.get(&**id).map_or(0, |(present, _)| *present))
+            }
         };
-        let holders = pools.iter().filter(|(_, max)| **max > 0).take(MAX_HOLDERS);
+        let holders = pools.iter().filter(|(_, (max, project))| *max > 0 && claim.shown.admits(project));
         Count {
-            used: pools.values().fold(unnamed, |sum, max| sum.saturating_add(*max)),
+            used: pools.values().fold(unnamed, |sum, (max, _)| sum.saturating_add(*max)),
             takes,
-            holders: holders.map(|(id, _)| (*id).to_owned()).collect(),
+            holders: holders.take(MAX_HOLDERS).map(|(id, _)| (*id).to_owned()).collect(),
             unnamed,
             ..Count::default()
         }

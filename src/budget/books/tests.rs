@@ -6,7 +6,7 @@ use super::Books;
 use crate::{
     budget::claim::{Claim, End, Limit, Present, Sight, Verdict, Work},
     call::{Counted, Extent, RequestId, Standing, StandingPool},
-    rule::{BudgetOf, Burden},
+    rule::{BudgetOf, Burden, Selection},
 };
 
 pub(in crate::budget) mod model;
@@ -32,6 +32,7 @@ fn warm(max: u32) -> Limit {
 
 fn prebuild(project: &str, limits: &[Limit]) -> Claim {
     Claim {
+        shown: Selection::default(),
         request: RequestId::new(),
         project: project.to_owned(),
         work: Work::Prebuild,

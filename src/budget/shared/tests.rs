@@ -16,7 +16,7 @@ use crate::{
         ledger::Begin,
     },
     call::{Counted, RequestId, Standing},
-    rule::{BudgetOf, Burden},
+    rule::{BudgetOf, Burden, Selection},
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -57,7 +57,13 @@ fn at(seconds: u64) -> Duration {
 
 fn claim() -> Claim {
     let limit = Limit { burden: Burden::RunningPrebuilds(2), of: BudgetOf::Org, is_enforced: true };
-    Claim { request: RequestId::new(), project: "p".to_owned(), work: Work::Prebuild, limits: vec![limit] }
+    Claim {
+        request: RequestId::new(),
+        project: "p".to_owned(),
+        work: Work::Prebuild,
+        limits: vec![limit],
+        shown: Selection::default(),
+    }
 }
 
 fn read(text: &str, is_sure: bool, seconds: u64) -> Page {

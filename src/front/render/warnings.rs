@@ -9,13 +9,18 @@ const WARNING: HeaderName = HeaderName::from_static(POLICY_WARNING);
 const MAX_WARNINGS: usize = 8;
 /// Of one warning, in bytes.
 const MAX_WARNING: usize = 512;
+/// Of all of them: with the details of an error they stay within the 8 KiB of headers that gRPC clients take.
+const MAX_BYTES: usize = 3 << 9;
 
 /// One for each broken rule: `<rule>: <bound or message> (policy <version>)`.
 pub(super) fn append(context: &Context, headers: &mut HeaderMap) {
     let Some(version) = context.policy() else { return };
+    let mut room = MAX_BYTES;
     for ruling in context.rulings().iter().filter(|ruling| ruling.warns()).take(MAX_WARNINGS) {
-        let text = format!("{}: {} (policy {version})", ruling.rule, said(ruling));
-        if let Ok(value) = HeaderValue::try_from(printable(&text)) {
+        let text = printable(&format!("{}: {} (policy {version})", ruling.rule, said(ruling)));
+        let Some(left) = room.checked_sub(text.len()) else { break };
+        room = left;
+        if let Ok(value) = HeaderValue::try_from(text) {
             headers.append(WARNING, value);
         }
     }

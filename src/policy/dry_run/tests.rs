@@ -156,3 +156,34 @@ fn a_verdict_has_room_over_grpc_and_loses_what_is_kept_first() {
     let fitted = super::fitted(large);
     assert!(fitted.request_left_out && fitted.encoded_len() <= ROOM);
 }
+
+#[test]
+fn a_verdict_has_room_whatever_is_broken() {
+    let ruling = |mode: verdict::Mode| verdict::Ruling {
+        rule: format!("rules.{}", "x".repeat(64)),
+        mode: mode.into(),
+        outcome: verdict::Outcome::Broken.into(),
+        message: "m".repeat(256),
+        link: "l".repeat(512),
+        ..Default::default()
+    };
+    let told = |warning: usize, refusing: usize| {
+        let rulings = vec![ruling(verdict::Mode::Warn); warning];
+        let rulings = [rulings, vec![ruling(verdict::Mode::Enforce); refusing]].concat();
+        let fitted = fitted(Verdict { rulings, ..Verdict::default() });
+        assert!(fitted.encoded_len() <= ROOM, "{warning} {refusing}: {}", fitted.encoded_len());
+        assert_eq!(fitted.rulings.len() + fitted.broken_left_out as usize, warning + refusing);
+        fitted
+    };
+    let texts = |verdict: &Verdict| {
+        let first = &verdict.rulings[0];
+        (!first.message.is_empty(), !first.link.is_empty())
+    };
+    assert_eq!(texts(&told(1, 2)), (true, true));
+    assert_eq!(texts(&told(1, 5)), (true, false));
+    assert_eq!(texts(&told(1, 15)), (false, false));
+    let most = told(64, 16);
+    let refusing = most.rulings.iter().filter(|ruling| ruling.mode() == verdict::Mode::Enforce);
+    assert_eq!(refusing.count(), 16, "those that refuse are the last to go");
+    assert!(told(0, 256).broken_left_out > 0);
+}

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
-use super::{method, needs_object, request};
+use super::{method, needs_object};
 use crate::{
     policy::applied::{Limits, Methods},
     rpc::{
@@ -30,6 +30,12 @@ const BY_ID: [&MethodSpec; 7] = [
     &GET_WARM_POOL,
     &DELETE_WARM_POOL,
 ];
+
+/// All that is judged of a call.
+fn request(method: &'static MethodSpec, facts: &Facts, limits: &Limits) -> Vec<Ruling> {
+    let stated = super::request(method, facts, limits);
+    stated.into_iter().chain(super::object(method, facts, limits)).collect()
+}
 
 fn enforced<T>(name: &str, value: T) -> Vec<Applied<T>> {
     let rule = format!("limits.{name}").as_str().into();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prost::Message as _;
 use tonic_types::pb;
 
 use super::{MAX_SHOWN, refuse};
@@ -71,4 +72,25 @@ fn without_a_link_there_is_no_help_and_many_rules_are_counted() {
     assert_eq!(found.field_violations.len(), MAX_SHOWN + 1);
     assert_eq!(found.field_violations[0].description, "a: is broken");
     assert_eq!(found.field_violations[MAX_SHOWN].description, "3 more rules are broken");
+}
+
+#[test]
+fn what_is_said_has_room_in_headers_whatever_is_broken() {
+    for number in 1..=64 {
+        let rulings: Vec<_> = (0..number)
+            .map(|index| Ruling {
+                message: Some("m".repeat(256).into()),
+                link: Some(format!("https://example.com/{index:0>490}").into()),
+                ..ruling(&format!("rules.{index:0>64}"), Mode::Enforce, Outcome::Broken)
+            })
+            .collect();
+        let error = refuse(&rulings).unwrap();
+        let size: usize = error.details.iter().map(prost_types::Any::encoded_len).sum();
+        assert!(size <= 4 << 10, "{number}: {size}");
+        let found = detail::<pb::BadRequest>(&error).unwrap().field_violations;
+        let more = found.last().unwrap().description.strip_suffix(" more rules are broken");
+        let more: usize = more.map_or(0, |more| more.parse().unwrap());
+        assert_eq!(found.len() + more, if more == 0 { number } else { number + 1 });
+        assert!(!detail::<pb::Help>(&error).unwrap().links.is_empty());
+    }
 }

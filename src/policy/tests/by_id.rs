@@ -182,6 +182,44 @@ async fn a_pool_is_judged_by_the_sizes_that_it_will_have() {
     }
 }
 
+/// What a refusal says of a pool's sizes is only for those who may reach the pool.
+#[tokio::test]
+async fn whoever_may_not_reach_a_pool_learns_nothing_of_its_sizes() {
+    for is_strict in STRICT {
+        let bench = Bench::start(is_strict).await;
+        let other = bench.pool(1, 0).await;
+        let max_pool_size = applied("max_pool_size", Mode::Enforce, 5);
+        let limits = Limits { max_pool_size, ..projects(only([bench.project(0)])) };
+        // Its sizes are 1 and 9: one crosses its maximum, the other keeps it beyond what is allowed.
+        for min in [12, 2] {
+            let request = pb::UpdateWarmPoolRequest {
+                warm_pool_id: other.clone(),
+                min_size: Some(min),
+                ..pb::UpdateWarmPoolRequest::default()
+            };
+            let (result, context) = bench.tried("acme", &UPDATE_WARM_POOL, &request, &limits).await;
+            let expected = (Some(Reason::PolicyDenied), Some("limits.projects".to_owned()));
+            assert_eq!(refused(result), expected, "{min} strict: {is_strict}");
+            assert_eq!(context.rulings().len(), 1, "{:?}", context.rulings());
+        }
+    }
+}
+
+/// Where it is known whose a pool is, a look-up that only shadows want may fail.
+#[tokio::test]
+async fn a_shadow_refuses_nothing_also_where_projects_part_the_orgs() {
+    let bench = Bench::start(true).await;
+    let id = bench.pool(0, 0).await;
+    let max_pool_size = applied("max_pool_size", Mode::Audit, 5);
+    let limits = Limits { max_pool_size, ..Limits::default() };
+    let request = pb::UpdateWarmPoolRequest { warm_pool_id: id, ..pb::UpdateWarmPoolRequest::default() };
+    assert!(bench.call(&UPDATE_WARM_POOL, &request, &limits).await.is_ok());
+    bench.sandbox.revoke("acme-token");
+    let since = bench.sandbox.seen().len();
+    bench.call(&UPDATE_WARM_POOL, &request, &limits).await.unwrap_err();
+    assert_eq!(bench.asked(since), ["GetWarmPool", "UpdateWarmPool"], "it is upstream that refuses");
+}
+
 /// Every request that is used here has its id in field 1.
 #[test]
 fn the_id_is_field_one() {

@@ -8,10 +8,11 @@ use super::*;
 use crate::{
     error::Detail as _,
     policy::{
-        Texts,
+        Bind, Policy, Texts,
         applied::{Defaults, Methods},
     },
     rpc::{CANCEL_PREBUILD, LIST_PREBUILDS, LIST_WARM_POOLS},
+    rule::Need,
 };
 
 fn last_body(bench: &Bench) -> (Value, String) {
@@ -138,4 +139,26 @@ async fn rules_are_judged_after_the_limits_by_the_clock_that_is_set_and_refused_
         let broken: Vec<_> = context.rulings().iter().map(|ruling| ruling.rule.to_string()).collect();
         assert_eq!(broken, ["limits.max_page_size", "rules.epoch"][..rules]);
     }
+}
+
+/// Going over all rules is not for what is refused by its rate.
+#[tokio::test]
+async fn whether_rules_look_at_the_object_is_found_out_below_the_rate() {
+    let text = "@id(\"a\") forbid(principal, action, resource) when { resource in Project::\"x\" };";
+    let text = text.replace("\"x\"", &format!("\"{}\"", Uuid::from_u128(1)));
+    let texts =
+        Texts { policy: "rules.files = [\"a.cedar\"]".to_owned(), rules: vec![("a.cedar".to_owned(), text)] };
+    let policy = Policy::new(Edition::of(&texts, &Ground::default()).unwrap());
+    let seen = |expected| {
+        move |call: Call| async move {
+            assert_eq!(call.bound.needs_object, expected);
+            Ok(call::tests::reply())
+        }
+    };
+    let call = || call::tests::call(&CANCEL_PREBUILD, &pb::CancelPrebuildRequest::default());
+    let stack = || ServiceBuilder::new().layer(stage(Bind(policy.clone())));
+    let mut bound = stack().service(tower::service_fn(seen(Need::Not)));
+    bound.call(call()).await.unwrap();
+    let mut written = stack().layer(stage(WriteDefaults)).service(tower::service_fn(seen(Need::Required)));
+    written.call(call()).await.unwrap();
 }

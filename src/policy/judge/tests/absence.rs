@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json as value};
 
-use super::{A, B, enforced, none_of, only};
+use super::{A, B, enforced, none_of, only, request};
 use crate::{
     connect::json::{Duplicates, to_wire},
-    policy::{Stricter, applied::Limits, judge::request, validate},
+    policy::{Stricter, applied::Limits, validate},
     rpc::{Facts, Form, Kind, MessageSchema, MethodSpec, Object, Sizes, methods},
 };
 
