@@ -22,7 +22,7 @@ use prebuild_gateway::{
     },
     proto::gitpod::v1::{CreatePrebuildRequest, PrebuildSpec},
     rpc::{MethodSpec, Seen, methods},
-    rule::{Applied, Bound, Draw, Holder, Mode, Quota, Rate},
+    rule::{Applied, Bound, Draw, Holder, Mode, Quota, Rank, Rate},
     stack::stage,
     telemetry::Metrics,
 };
@@ -79,7 +79,7 @@ fn quotas(count: usize) -> Vec<Quota> {
     let rules = rules.into_iter().chain(["rates.org.mutate", "rates.subject.mutate"]);
     let quota = |rule: &str| {
         let holder = if rule.contains("subject") { Holder::Subject } else { Holder::Org };
-        Quota { rate: applied(rule, wide()), holder, cost: NonZeroU32::MIN }
+        Quota { rate: applied(rule, wide()), rank: Rank::default(), holder, cost: NonZeroU32::MIN }
     };
     rules.take(count).map(quota).collect()
 }
@@ -268,9 +268,20 @@ fn strangers(criterion: &mut Criterion) {
         bencher.iter(|| {
             number += 1;
             let subject = Some(number.to_string().as_str().into());
-            let bucket =
-                Bucket { org: "acme".into(), subject, rule: "rates.subject.all".into(), candidate: false };
-            local.take(&[Demand { bucket, rate: wide(), cost: NonZeroU32::MIN, in_force: true }])
+            let bucket = Bucket {
+                org: "acme".into(),
+                subject,
+                rule: "rates.subject.all".into(),
+                candidate: false,
+                level: 0,
+            };
+            local.take(&[Demand {
+                bucket,
+                rate: wide(),
+                cost: NonZeroU32::MIN,
+                in_force: true,
+                is_partial: false,
+            }])
         });
     });
 }

@@ -40,6 +40,7 @@ pub mod peers;
 pub mod protocol;
 mod query;
 mod quota;
+pub mod reading;
 pub mod reflect;
 pub mod render;
 pub mod shed;
@@ -50,6 +51,7 @@ pub use deadline::Deadlines;
 pub use identify::Identify;
 pub use peers::Peers;
 pub use protocol::Protocol;
+pub use reading::Reading;
 pub use reflect::Reflect;
 pub use render::Render;
 pub use shed::Shed;
@@ -57,6 +59,7 @@ pub use trace::Trace;
 
 use message::{Message, unknown_field};
 use protocol::Codec;
+use reading::ReadingPlace;
 
 /// The crate's one body type.
 pub type Body = tonic::body::Body;
@@ -160,6 +163,7 @@ impl<H: Handle> Front<H> {
         let message = timeout(read_timeout, read(protocol, &head, body, max_bytes))
             .await
             .unwrap_or_else(|_| Err(Error::refuse(Reason::SlowRequest)))?;
+        drop(head.extensions.remove::<ReadingPlace>());
         let message = Message::read(method, message.codec, message.bytes)?;
         let message = match protocol {
             Protocol::Connect(_) => message.with_page(method, &head)?,

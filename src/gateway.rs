@@ -14,7 +14,7 @@ use crate::{
     call::{Call, Handle, Reply},
     error::Error,
     front::{
-        Deadlines, Front, HttpRequest, HttpResponse, Identify, Peers, Reflect, Render, Shed, Trace,
+        Deadlines, Front, HttpRequest, HttpResponse, Identify, Peers, Reading, Reflect, Render, Shed, Trace,
         catch::CatchPanic, deadline,
     },
     identity::Identities,
@@ -153,6 +153,8 @@ impl Wire {
             .layer(stage(Identify(self.identities)))
             // Of all that is served here, the schema is for known callers only; it is no call.
             .layer(stage(self.reflect))
+            // Below identify, which tells the org; above all that waits for a body. Below reflect, which bounds its own streams.
+            .layer(stage(Reading::new(self.in_flight)))
             // Decodes, and crosses to the call plane.
             .service(front)
     }

@@ -132,9 +132,11 @@ fn demand(quota: &Quota, identity: &Identity) -> Demand {
             subject,
             rule: quota.rate.rule.clone(),
             candidate: quota.rate.candidate,
+            level: quota.rank.level,
         },
         rate: quota.rate.value,
         cost: quota.cost,
         in_force: quota.rate.is_enforced(),
+        is_partial: quota.rank.is_partial,
     }
 }

@@ -14,7 +14,7 @@ mod quota;
 #[cfg(test)]
 mod tests;
 
-pub use quota::{Bound, Budget, BudgetOf, Burden, Holder, InvalidRate, Need, Quota, Rate, Selection};
+pub use quota::{Bound, Budget, BudgetOf, Burden, Holder, InvalidRate, Need, Quota, Rank, Rate, Selection};
 
 /// What a share is counted in: millionths of all calls.
 const WHOLE: u32 = 1_000_000;

@@ -9,8 +9,8 @@ use crate::{
 
 /// What a call takes of one bucket.
 ///
-/// Demands in force are all or nothing: one that is refused leaves the others as they were. Those that are not are taken
-/// beside, each by itself, and decide nothing.
+/// Demands in force are all or nothing: one that is refused leaves all others as they were. Those that are not are
+/// taken beside, each by itself, and decide nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Demand {
     pub bucket: Bucket,
@@ -20,6 +20,8 @@ pub struct Demand {
     pub cost: NonZeroU32,
     /// What is only looked at has a bucket of its own, so that it drains none that decides.
     pub in_force: bool,
+    /// Only a share of the calls is held against it, and broader demands bound them, too.
+    pub is_partial: bool,
 }
 
 /// Which bucket: with `in_force` and the rate of the demand this tells it from all others.
@@ -30,6 +32,8 @@ pub struct Bucket {
     pub subject: Option<SubjectId>,
     pub rule: RuleId,
     pub candidate: bool,
+    /// Of the entry among those of its rule.
+    pub level: u8,
 }
 
 /// What became of a demand; as many, and in the same order.

@@ -1,9 +1,10 @@
 //! Buckets in this process. Each holder's are kept together under one lock, so that demands in force are all or nothing.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -20,21 +21,28 @@ mod bucket;
 #[cfg(test)]
 mod tests;
 
-/// Holders of each kind, at some 800 bytes each with one rate. Subjects may be as many as an issuer cares to name; those
-/// that were left alone for longest go first. What they spend is still within their org's rate.
-const MAX_HOLDERS: u64 = 65_536;
+/// Orgs, at some 800 bytes each with one rate. They are the config's.
+const MAX_ORGS: u64 = 65_536;
+/// Subjects of one org, as large each. They may be as many as an issuer cares to name; those that were left alone for longest
+/// go first. What they spend is still within their org's rate.
+const MAX_SUBJECTS: u64 = 8_192;
 /// A forgotten bucket has to have been full: this much more than it takes to fill one.
 const FORGET_MARGIN: Duration = Duration::from_secs(1);
 
 /// The buckets. Clones share them.
 pub struct Local<C: Clock = MonotonicClock> {
-    /// Apart from the subjects', so that however many of those come, no org's buckets go for it. Orgs are the config's.
-    orgs: Cache<Holder, Arc<Shelf<C>>>,
-    subjects: Cache<Holder, Arc<Shelf<C>>>,
+    /// Apart from the subjects', so that however many of those come, no org's buckets go for it.
+    orgs: Shelves<C>,
+    subjects: Subjects<C>,
     /// What subjects have of rates that are only looked at: apart, so that no bucket in force goes for it.
-    looked_at: Cache<Holder, Arc<Shelf<C>>>,
+    looked_at: Subjects<C>,
     clock: C,
 }
+
+type Shelves<C> = Cache<Holder, Arc<Shelf<C>>>;
+
+/// By org, so that however many one of them names, no other's go for it.
+struct Subjects<C: Clock>(Arc<RwLock<HashMap<OrgId, Shelves<C>>>>);
 
 /// Who holds buckets, and of which kind: what is only looked at is kept apart in every respect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,15 +67,7 @@ where
     C: Clock<Instant: Send + Sync> + Clone + Send + Sync + 'static,
 {
     pub fn new(clock: C) -> Self {
-        let holders = || {
-            Cache::builder()
-                .max_capacity(MAX_HOLDERS)
-                // By how often they come, newcomers would never get a bucket in a full house.
-                .eviction_policy(EvictionPolicy::lru())
-                .expire_after(WhenFull)
-                .build()
-        };
-        Self { orgs: holders(), subjects: holders(), looked_at: holders(), clock }
+        Self { orgs: shelves(MAX_ORGS), subjects: Subjects::new(), looked_at: Subjects::new(), clock }
     }
 
     /// Takes what is demanded, or nothing of it if one demand in force cannot be met.
@@ -82,15 +82,18 @@ where
                 let bucket = buckets.of(demand, &self.clock);
                 let before = bucket.state();
                 *taken = bucket.take(demand.cost);
-                if demand.in_force {
-                    undo.push((*holder, demand, before));
-                    refused |= taken.is_refused();
-                }
+                undo.push((*holder, demand, before));
+                refused |= demand.in_force && taken.is_refused();
             }
         }
         if refused {
+            // Also of what is only looked at: in force it would not have been taken of either.
             self.give_back(&mut held, undo);
             self.tell(&mut held, demands, &mut taken);
+        } else {
+            for (holder, buckets) in held.iter_mut().filter(|(holder, _)| holder.in_force) {
+                buckets.use_up_others(demands.iter().filter(|demand| holder.is_of(demand)));
+            }
         }
         taken
     }
@@ -132,9 +135,9 @@ where
 
     fn shelf(&self, holder: Holder, fill: u64) -> (Holder, Arc<Shelf<C>>) {
         let holders = match (&holder.subject, holder.in_force) {
-            (None, _) => &self.orgs,
-            (Some(_), true) => &self.subjects,
-            (Some(_), false) => &self.looked_at,
+            (None, _) => self.orgs.clone(),
+            (Some(_), true) => self.subjects.of(&holder.org),
+            (Some(_), false) => self.looked_at.of(&holder.org),
         };
         let make = || Arc::new(Shelf { fill: fill.into(), buckets: Mutex::new(Buckets::new()) });
         let mut shelf = holders.get_with_by_ref(&holder, make);
@@ -143,6 +146,41 @@ where
             shelf = holders.get(&holder).unwrap_or(shelf);
         }
         (holder, shelf)
+    }
+}
+
+fn shelves<C>(most: u64) -> Shelves<C>
+where
+    C: Clock<Instant: Send + Sync> + Send + Sync + 'static,
+{
+    Cache::builder()
+        .max_capacity(most)
+        // By how often they come, newcomers would never get a bucket in a full house.
+        .eviction_policy(EvictionPolicy::lru())
+        .expire_after(WhenFull)
+        .build()
+}
+
+impl<C> Subjects<C>
+where
+    C: Clock<Instant: Send + Sync> + Send + Sync + 'static,
+{
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    fn of(&self, org: &OrgId) -> Shelves<C> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(org).cloned();
+        known.unwrap_or_else(|| {
+            let mut orgs = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            orgs.entry(org.clone()).or_insert_with(|| shelves(MAX_SUBJECTS)).clone()
+        })
+    }
+}
+
+impl<C: Clock> Clone for Subjects<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 

@@ -34,6 +34,11 @@ impl Pace {
             .allow_burst(self.burst)
     }
 
+    /// What so many calls take, in nanoseconds.
+    pub(super) fn times(self, calls: NonZeroU32) -> u64 {
+        self.per_call.saturating_mul(u64::from(calls.get()))
+    }
+
     /// From empty to full, in nanoseconds.
     pub(super) fn fill(self) -> u64 {
         self.per_call * u64::from(self.burst.get())

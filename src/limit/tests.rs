@@ -12,11 +12,12 @@ use crate::{
     error::{Code, Error, Reason, Retry},
     proto::gitpod::v1 as api,
     rpc::GET_PREBUILD,
-    rule::{Applied, Holder, Mode, Outcome, Quota, Rate},
+    rule::{Applied, Holder, Mode, Outcome, Quota, Rank, Rate},
 };
 
 mod in_flight;
 mod refusals;
+mod shares;
 
 fn count(count: u32) -> NonZeroU32 {
     NonZeroU32::new(count).unwrap()
@@ -31,7 +32,7 @@ fn applied<T>(rule: &str, mode: Mode, value: T) -> Applied<T> {
 }
 
 fn quota(rule: &str, mode: Mode, rate: Rate, holder: Holder, cost: u32) -> Quota {
-    Quota { rate: applied(rule, mode, rate), holder, cost: count(cost) }
+    Quota { rate: applied(rule, mode, rate), rank: Rank::default(), holder, cost: count(cost) }
 }
 
 /// A call of acme's `subject` with these rates.

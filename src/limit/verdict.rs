@@ -22,6 +22,13 @@ pub(super) fn keep(context: &Context, quotas: &[Quota], taken: &[Taken]) {
     let mut remaining: Vec<_> = in_force.map(|(quota, taken)| left(quota, taken)).collect();
     // Of two that are as empty, the one that takes longer.
     remaining.sort_by(|a, b| a.calls.cmp(&b.calls).then(b.full_in.cmp(&a.full_in)));
+    // A rule may be held against its entries for all calls and for a share of them.
+    let mut told = Vec::with_capacity(remaining.len());
+    remaining.retain(|item| {
+        let is_new = !told.contains(&item.rule);
+        told.push(item.rule.clone());
+        is_new
+    });
     context.set_remaining(remaining);
 }
 

@@ -44,10 +44,20 @@ pub enum Holder {
     Subject,
 }
 
+/// Where an entry of a rule stands among others of the same rule, for each of which is counted apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rank {
+    /// 0 is the broadest; the same whatever else is written.
+    pub level: u8,
+    /// It is written for a share of the calls only. What is in force and broader bounds those, too.
+    pub is_partial: bool,
+}
+
 /// A rate that a call has to be within.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     pub rate: Applied<Rate>,
+    pub rank: Rank,
     pub holder: Holder,
     /// What the call takes of it.
     pub cost: NonZeroU32,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::harness::{
-    ACME_KEY, GLOBEX_KEY, Gateway, Sandboxed,
+    ACME_KEY, GLOBEX_KEY, Gateway, Sandboxed, Told as _,
     policy::LOOSE,
     raw::{Raw, frame},
     spoken::{DIALECTS, Dialect},
@@ -114,4 +114,30 @@ async fn an_org_at_fifty_times_its_rate_is_no_other_orgs_trouble() {
         "{alone:?} alone, {beside:?} beside {} calls, {passed} let through, in {seconds} s",
         codes.len()
     );
+}
+
+/// As many streams as there are places, none of which sends its message: the rest of the places are still the others'.
+#[tokio::test]
+async fn an_org_that_sends_no_bodies_takes_no_other_orgs_places() {
+    let upstream = Sandboxed::start(Rules::default()).await;
+    let gateway = Gateway::with_policy(upstream.address, LOOSE, |config| config.limits.in_flight = 8).await;
+    let mut raw = Raw::connect(gateway.address).await;
+    let mut streams = Vec::new();
+    for _ in 0..9 {
+        let request = raw.grpc("ListPrebuilds");
+        streams.push(raw.begin(request, None).await);
+    }
+    // In the order in which they were begun: what is not refused is held by then.
+    let held: Vec<_> = streams.drain(..2).collect();
+    for stream in streams {
+        let status = stream.answered().await.grpc();
+        assert_eq!((status.code(), status.reason().as_deref()), (Code::ResourceExhausted, Some("ORG_BUSY")));
+    }
+    let mut other = Raw::connect(gateway.address).await;
+    assert_eq!(list(&mut other, GLOBEX_KEY).await, Code::Ok);
+    for mut stream in held {
+        stream.stream.send_data(frame(0, b""), true).unwrap();
+        assert_eq!(stream.answered().await.grpc().code(), Code::Ok);
+    }
+    assert_eq!(list(&mut raw, ACME_KEY).await, Code::Ok, "and they were given back");
 }

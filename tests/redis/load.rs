@@ -41,8 +41,8 @@ pub(crate) fn count(number: u32) -> NonZeroU32 {
 }
 
 pub(crate) fn demand(org: &str, rule: &str, rate: Rate, cost: u32) -> Demand {
-    let bucket = Bucket { org: org.into(), subject: None, rule: rule.into(), candidate: false };
-    Demand { bucket, rate, cost: count(cost), in_force: true }
+    let bucket = Bucket { org: org.into(), subject: None, rule: rule.into(), candidate: false, level: 0 };
+    Demand { bucket, rate, cost: count(cost), in_force: true, is_partial: false }
 }
 
 pub(crate) fn passed(decision: &Decision) -> bool {

@@ -35,6 +35,8 @@ pub(super) struct Buckets<C: Clock> {
 pub(super) struct Bucket<C: Clock> {
     rule: RuleId,
     candidate: bool,
+    level: u8,
+    is_partial: bool,
     rate: Rate,
     pace: Pace,
     used: u64,
@@ -55,11 +57,16 @@ impl<C: Clock + Clone> Buckets<C> {
     }
 
     /// The bucket that a demand is for. The first one of a rule is full; one that takes the place of another, because the
-    /// rate has changed, is empty: no reload is worth a burst.
+    /// rate has changed, is empty: no reload is worth a burst. One that is for a share of the calls takes the place of none,
+    /// as the broader one is asked as well; nor does one that is only looked at, of another entry.
     pub(super) fn of(&mut self, demand: &Demand, clock: &C) -> &mut Bucket<C> {
         self.uses += 1;
         let index = self.all.iter().position(|bucket| bucket.is_for(demand)).unwrap_or_else(|| {
-            let is_first = !self.all.iter().any(|bucket| bucket.is_of_rule(demand)) && !self.has_lost;
+            let stands_apart = demand.is_partial || !demand.in_force;
+            let is_before = |bucket: &Bucket<C>| {
+                if stands_apart { bucket.is_of_entry(demand) } else { bucket.is_of_rule(demand) }
+            };
+            let is_first = !self.all.iter().any(is_before) && !self.has_lost;
             self.make_room();
             // Most holders have one or two, and there may be many holders.
             self.all.reserve_exact(1);
@@ -69,6 +76,20 @@ impl<C: Clock + Clone> Buckets<C> {
         let bucket = &mut self.all[index];
         bucket.used = self.uses;
         bucket
+    }
+
+    /// What has passed is taken of what the rule had before, too, as far as there is anything: a rate that comes back has
+    /// let nothing fill up meanwhile. Not for a share of the calls, which says nothing of the others.
+    pub(super) fn use_up_others<'d>(&self, demands: impl Iterator<Item = &'d Demand> + Clone) {
+        if self.all.len() < 2 {
+            return;
+        }
+        for demand in demands.clone().filter(|demand| !demand.is_partial) {
+            let of_rule = self.all.iter().filter(|bucket| !bucket.is_partial && bucket.is_of_rule(demand));
+            for bucket in of_rule.filter(|bucket| !demands.clone().any(|demand| bucket.is_for(demand))) {
+                bucket.use_up(demand.cost);
+            }
+        }
     }
 
     fn make_room(&mut self) {
@@ -94,6 +115,8 @@ impl<C: Clock> Bucket<C> {
         Self {
             rule: demand.bucket.rule.clone(),
             candidate: demand.bucket.candidate,
+            level: demand.bucket.level,
+            is_partial: demand.is_partial,
             rate: demand.rate,
             pace,
             used: 0,
@@ -107,8 +130,12 @@ impl<C: Clock> Bucket<C> {
         self.candidate == demand.bucket.candidate && self.rule == demand.bucket.rule
     }
 
+    fn is_of_entry(&self, demand: &Demand) -> bool {
+        self.level == demand.bucket.level && self.is_partial == demand.is_partial && self.is_of_rule(demand)
+    }
+
     fn is_for(&self, demand: &Demand) -> bool {
-        self.rate == demand.rate && self.is_of_rule(demand)
+        self.rate == demand.rate && self.is_of_entry(demand)
     }
 
     pub(super) fn take(&self, cost: NonZeroU32) -> Taken {
@@ -119,6 +146,13 @@ impl<C: Clock> Bucket<C> {
             Err(_) => Duration::from_nanos(self.pace.fill()),
         };
         Taken::Refused { wait, full_in: Duration::from_nanos(self.full_in()) }
+    }
+
+    /// Takes it, or all that there is.
+    fn use_up(&self, cost: NonZeroU32) {
+        let elapsed = self.elapsed();
+        let full = self.state().max(elapsed).saturating_add(self.pace.times(cost));
+        self.state.set(full.min(elapsed.saturating_add(self.pace.fill())));
     }
 
     /// What there is to say of it as it stands.
@@ -136,8 +170,11 @@ impl<C: Clock> Bucket<C> {
     }
 
     fn full_in(&self) -> u64 {
-        let elapsed = self.limiter.clock().now().duration_since(self.start).as_u64();
-        self.state().saturating_sub(elapsed)
+        self.state().saturating_sub(self.elapsed())
+    }
+
+    fn elapsed(&self) -> u64 {
+        self.limiter.clock().now().duration_since(self.start).as_u64()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use governor::clock::{FakeRelativeClock, MonotonicClock};
 
-use super::{Demand, Holder, Local, MAX_HOLDERS, Taken};
+use super::{Demand, Holder, Local, MAX_SUBJECTS, Taken};
 use crate::{limit::Bucket, rule::Rate};
 
 mod exactness;
@@ -31,8 +31,8 @@ fn rate(calls: u32, burst: u32) -> Rate {
 /// In force, of acme's own or a subject's, at a cost of one.
 fn demand(subject: Option<&str>, rule: &str, rate: Rate) -> Demand {
     let subject = subject.map(Into::into);
-    let bucket = Bucket { org: "acme".into(), subject, rule: rule.into(), candidate: false };
-    Demand { bucket, rate, cost: NonZeroU32::MIN, in_force: true }
+    let bucket = Bucket { org: "acme".into(), subject, rule: rule.into(), candidate: false, level: 0 };
+    Demand { bucket, rate, cost: NonZeroU32::MIN, in_force: true, is_partial: false }
 }
 
 fn costing(cost: u32, demand: Demand) -> Demand {
@@ -124,13 +124,51 @@ fn a_changed_rate_starts_without_a_burst_and_an_unchanged_one_goes_on() {
     assert!(!passes(&local, &rated(10, 1_000)), "a reload is worth no burst");
     clock.advance(Duration::from_millis(300));
     assert_eq!(drain(&local, &rated(10, 1_000)), 3);
-    assert_eq!(drain(&local, &rated(10, 10)), 3, "back again, it is where it was");
+    assert_eq!(drain(&local, &rated(10, 10)), 0, "back again, it has let nothing fill up");
+    clock.advance(Duration::from_millis(500));
+    assert_eq!(drain(&local, &rated(10, 10)), 5);
+    assert_eq!(drain(&local, &rated(10, 1_000)), 0);
     assert_eq!(drain(&local, &other), 10, "a rule that is new is full");
     // However many reloads there are, what is kept of them has a bound, and none brings a burst.
     for burst in 1..1_000 {
         assert!(!passes(&local, &rated(10, 10_000 + burst)));
     }
     assert!(!passes(&local, &rated(10, 10)));
+}
+
+/// On no interval more than the greater of both rates lets pass, however often they take turns.
+#[test]
+fn reloading_back_and_forth_brings_no_burst() {
+    let (local, clock) = faked();
+    let rated = |burst, level| {
+        let mut demand = demand(None, "rates.org.all", rate(1, burst));
+        demand.bucket.level = level;
+        demand
+    };
+    let (common, own) = (rated(10, 1), rated(8, 2));
+    let mut passed = drain(&local, &common);
+    for _ in 0..10 {
+        clock.advance(Duration::from_secs(10));
+        passed += drain(&local, &own);
+        passed += drain(&local, &common);
+    }
+    assert!((80..=10 + 100).contains(&passed), "{passed}");
+}
+
+/// An org's audited entry and a common one in mode warn: each sees every call once.
+#[test]
+fn entries_of_one_rule_that_are_only_looked_at_count_apart() {
+    let (local, _) = faked();
+    let mut narrow = Demand { in_force: false, ..demand(None, "rates.org.all", rate(1, 3)) };
+    narrow.bucket.level = 2;
+    let mut broad = narrow.clone();
+    broad.bucket.level = 1;
+    let faster = Demand { rate: rate(2, 3), ..broad.clone() };
+    for turn in 0..4 {
+        let taken = local.take(&[narrow.clone(), broad.clone()]);
+        assert!(taken.iter().all(|taken| taken.is_refused() == (turn == 3)), "{turn}: {taken:?}");
+    }
+    assert!(local.take(&[faster])[0].is_refused(), "a changed rate begins without a burst");
 }
 
 #[test]
@@ -156,13 +194,18 @@ fn made_up_subjects_are_bounded_and_cost_their_org_no_state() {
     let hourly = Rate { per: Duration::from_secs(3_600), ..rate(1, 10) };
     let org = demand(None, "rates.org.all", hourly);
     assert_eq!(drain(&local, &org), 10);
-    for number in 0..3 * MAX_HOLDERS {
+    let mut others = demand(Some("ci"), "rates.subject.all", hourly);
+    others.bucket.org = "globex".into();
+    assert_eq!(drain(&local, &others), 10);
+    for number in 0..3 * MAX_SUBJECTS {
         let taken = local.take(&[demand(Some(&number.to_string()), "rates.subject.all", hourly)]);
         assert!(!taken[0].is_refused());
     }
-    local.subjects.run_pending_tasks();
-    let kept = local.subjects.entry_count();
-    assert!((1..=MAX_HOLDERS).contains(&kept), "{kept}");
+    let subjects = local.subjects.of(&"acme".into());
+    subjects.run_pending_tasks();
+    let kept = subjects.entry_count();
+    assert!((1..=MAX_SUBJECTS).contains(&kept), "{kept}");
+    assert_eq!(drain(&local, &others), 0, "nor has another org's subject a new bucket");
     assert_eq!(drain(&local, &org), 0, "the org's bucket is as empty as before");
 }
 
@@ -174,12 +217,13 @@ fn a_holder_is_kept_until_its_slowest_bucket_is_full_and_then_forgotten() {
     local.take(&[demand(Some("cd"), "rates.subject.all", rate(1_000, 10))]);
     local.take(&[demand(Some("cd"), "rates.subject.expensive", slow)]);
     let holder = |name: &str| Holder { org: "acme".into(), subject: Some(name.into()), in_force: true };
-    let kept_for = |name: &str| local.subjects.get(&holder(name)).map(|shelf| shelf.kept_for());
+    let subjects = local.subjects.of(&"acme".into());
+    let kept_for = |name: &str| subjects.get(&holder(name)).map(|shelf| shelf.kept_for());
     assert_eq!(kept_for("ci"), Some(Duration::from_millis(1_010)));
     assert_eq!(kept_for("cd"), Some(Duration::from_secs(3_601)));
     let patience = Instant::now() + Duration::from_secs(20);
-    while local.subjects.contains_key(&holder("ci")) && Instant::now() < patience {
+    while subjects.contains_key(&holder("ci")) && Instant::now() < patience {
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(!local.subjects.contains_key(&holder("ci")) && local.subjects.contains_key(&holder("cd")));
+    assert!(!subjects.contains_key(&holder("ci")) && subjects.contains_key(&holder("cd")));
 }

@@ -95,7 +95,7 @@ fn rate(rate: Rate) -> String {
 
 /// The name of a bucket in its org's hash. No rule has a colon in its name, and what a subject has in its is last.
 fn field(bucket: &Bucket, rule: &str, rate: &str) -> String {
-    let mut field = format!("{rule}:{rate}");
+    let mut field = format!("{rule}:{}:{rate}", bucket.level);
     if let Some(subject) = &bucket.subject {
         // Writing to a string does not fail.
         let _ = write!(field, ":{subject}");

@@ -20,8 +20,8 @@ fn count(number: u32) -> NonZeroU32 {
 }
 
 fn demand(rule: &str, rate: Rate, cost: u32) -> Demand {
-    let bucket = Bucket { org: "acme".into(), subject: None, rule: rule.into(), candidate: false };
-    Demand { bucket, rate, cost: count(cost), in_force: true }
+    let bucket = Bucket { org: "acme".into(), subject: None, rule: rule.into(), candidate: false, level: 0 };
+    Demand { bucket, rate, cost: count(cost), in_force: true, is_partial: false }
 }
 
 fn passes(taken: &[Taken]) -> bool {
@@ -178,7 +178,7 @@ fn paces_are_rounded_up() {
             "1000",
             "604803333",
             "20000",
-            "ofl:r:3/1000000000/10",
+            "ofl:r:0:3/1000000000/10",
             "3333340",
             "666668",
             "1",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::rule::{Applied, Draw, Mode, RuleId, Stance};
+use crate::rule::{Applied, Draw, Mode, Rank, RuleId, Stance};
 
 /// In place of a key.
 const BUILT_IN: &str = "the built-in one";
@@ -12,6 +12,8 @@ const BUILT_IN: &str = "the built-in one";
 pub(in crate::policy) struct Limit<T> {
     /// Where it stands.
     pub(super) key: String,
+    /// Of the part that it stands in, 0 the broadest; told only where entries are counted apart.
+    pub(super) level: u8,
     pub(super) value: T,
     pub(super) stance: Stance,
     pub(super) candidate: Option<T>,
@@ -28,11 +30,26 @@ pub(in crate::policy) struct Chain<T> {
 impl<T> Limit<T> {
     /// What stands without being written.
     pub(super) fn built_in(value: T) -> Self {
-        Self { key: BUILT_IN.to_owned(), value, stance: Stance::default(), candidate: None, link: None }
+        Self {
+            key: BUILT_IN.to_owned(),
+            level: 0,
+            value,
+            stance: Stance::default(),
+            candidate: None,
+            link: None,
+        }
     }
 
     pub(super) fn is_built_in(&self) -> bool {
         self.key == BUILT_IN
+    }
+
+    pub(super) fn at(self, level: u8) -> Self {
+        Self { level, ..self }
+    }
+
+    fn rank(&self) -> Rank {
+        Rank { level: self.level, is_partial: !self.stance.share.is_whole() }
     }
 
     pub(super) fn is_always_in_force(&self) -> bool {
@@ -47,14 +64,12 @@ impl<T> Limit<T> {
 
 impl<T: Clone> Chain<T> {
     /// `found` begins with the narrowest.
-    pub(super) fn of<'l>(rule: RuleId, found: impl IntoIterator<Item = &'l Limit<T>>) -> Self
-    where
-        T: 'l,
-    {
+    pub(super) fn of(rule: RuleId, found: impl IntoIterator<Item = Limit<T>>) -> Self {
         let mut entries = Vec::new();
         for limit in found.into_iter().filter(|limit| limit.stance.mode != Mode::Off) {
-            entries.push(limit.clone());
-            if limit.is_always_in_force() {
+            let is_last = limit.is_always_in_force();
+            entries.push(limit);
+            if is_last {
                 break;
             }
         }
@@ -87,23 +102,41 @@ impl<T: Clone> Chain<T> {
     /// decides nothing. What is broader counts for callers that have nothing narrower.
     pub(super) fn applied(&self, draw: Draw) -> impl Iterator<Item = Applied<T>> {
         let mut is_found = false;
-        let modes = self.entries.iter().map(move |limit| (limit, limit.stance.of(&self.rule, draw)));
-        let until_found = modes.take_while(move |(_, mode)| {
+        let until_found = self.modes(draw).take_while(move |(_, mode)| {
             let is_beyond = is_found;
             is_found |= *mode == Mode::Enforce;
             !is_beyond
         });
-        until_found.filter(|(_, mode)| *mode != Mode::Off).flat_map(|(limit, mode)| {
-            let applied = |mode, candidate, value: &T| Applied {
-                rule: self.rule.clone(),
-                mode,
-                candidate,
-                value: value.clone(),
-                link: limit.link.clone(),
-            };
-            let live = applied(mode, false, &limit.value);
-            let tried = limit.candidate.as_ref().map(|value| applied(Mode::Audit, true, value));
-            [live].into_iter().chain(tried)
-        })
+        until_found.flat_map(|(limit, mode)| self.values_of(limit, mode))
+    }
+
+    /// As [`Self::applied`], of what is used up by calls. There also the broader ones count that are in force, as long as
+    /// none is for all calls: if each share of the calls had a limit to itself, all of them together would pass.
+    pub(super) fn charged(&self, draw: Draw) -> impl Iterator<Item = (Rank, Applied<T>)> {
+        let mut is_found = false;
+        let charged = self.modes(draw).filter(move |(_, mode)| {
+            let is_beyond = is_found;
+            is_found |= *mode == Mode::Enforce;
+            !is_beyond || *mode == Mode::Enforce
+        });
+        charged.flat_map(|(limit, mode)| self.values_of(limit, mode).map(|applied| (limit.rank(), applied)))
+    }
+
+    fn modes(&self, draw: Draw) -> impl Iterator<Item = (&Limit<T>, Mode)> {
+        self.entries.iter().map(move |limit| (limit, limit.stance.of(&self.rule, draw)))
+    }
+
+    fn values_of(&self, limit: &Limit<T>, mode: Mode) -> impl Iterator<Item = Applied<T>> + use<T> {
+        let applied = |mode, candidate, value: &T| Applied {
+            rule: self.rule.clone(),
+            mode,
+            candidate,
+            value: value.clone(),
+            link: limit.link.clone(),
+        };
+        let live = (mode != Mode::Off).then(|| applied(mode, false, &limit.value));
+        let tried = limit.candidate.as_ref().filter(|_| live.is_some());
+        let tried = tried.map(|value| applied(Mode::Audit, true, value));
+        live.into_iter().chain(tried)
     }
 }

@@ -191,7 +191,7 @@ fn limit<W, T>(
     let value = check(&key, value)?;
     let candidate = candidate.as_ref().map(|value| check(&tried, value)).transpose()?;
     let stance = Stance { mode: *mode, share: *share };
-    Ok(Some(Limit { key, value, stance, candidate, link: link.clone() }))
+    Ok(Some(Limit { key, level: 0, value, stance, candidate, link: link.clone() }))
 }
 
 /// Lists are narrowed by it, and each page is a call of its own: by a share, one list's pages would be narrowed some and

@@ -98,7 +98,7 @@ impl Standing {
         let cost = costs.of_call(method);
         let rates = self.rates.iter().filter(|(_, over, _)| over.covers(method));
         let quotas = rates.flat_map(|(holder, _, chain)| {
-            chain.applied(draw).map(|rate| Quota { rate, holder: *holder, cost })
+            chain.charged(draw).map(|(rank, rate)| Quota { rate, rank, holder: *holder, cost })
         });
         let budgets = self
             .budgets
@@ -184,7 +184,7 @@ fn chain<'p, T: Clone + 'p>(
     parts: &'p [&'p Part],
     find: impl Fn(&'p Part) -> Option<&'p Limit<T>>,
 ) -> Chain<T> {
-    Chain::of(rule.into(), parts.iter().filter_map(|part| find(part)))
+    Chain::of(rule.into(), parts.iter().filter_map(|part| find(part)).cloned())
 }
 
 /// A subject's before its org's, and those of some calls before those of all.
@@ -193,8 +193,11 @@ fn rates(parts: &[&Part]) -> Vec<(Holder, Over, Chain<Rate>)> {
     let all = holders.flat_map(|holder| Over::ALL.map(|over| (holder, over)));
     let chains = all.map(|(holder, over)| {
         let rule = RuleId::from(rate_name(holder, over).as_str());
-        let found = parts.iter().flat_map(|part| &part.rates);
-        let found = found.filter(|(of, what, _)| (*of, *what) == (holder, over)).map(|(.., limit)| limit);
+        let found = parts.iter().enumerate().flat_map(|(nth, part)| {
+            let level = u8::try_from(parts.len() - 1 - nth).unwrap_or(u8::MAX);
+            let written = part.rates.iter().filter(|(of, what, _)| (*of, *what) == (holder, over));
+            written.map(move |(.., limit)| limit.clone().at(level))
+        });
         (holder, over, Chain::of(rule, found))
     });
     chains.filter(|(.., chain)| !chain.is_empty()).collect()
@@ -205,7 +208,7 @@ fn budgets(parts: &[&Part]) -> Vec<(BudgetOf, Chain<Burden>)> {
         let rule = RuleId::from(budget_name(of, name).as_str());
         let found = parts.iter().flat_map(|part| &part.budgets);
         let found = found.filter(|(other, what, _)| (*other, *what) == (of, name)).map(|(.., limit)| limit);
-        (of, Chain::of(rule, found))
+        (of, Chain::of(rule, found.cloned()))
     });
     chains.filter(|(_, chain)| !chain.is_empty()).collect()
 }

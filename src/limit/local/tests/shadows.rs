@@ -28,6 +28,23 @@ fn any_step() -> impl Strategy<Value = Step> {
     (0_u64..400, demands)
 }
 
+/// One subject that calls far too often is no reason to say that the org's audited rate would refuse everybody.
+#[test]
+fn what_is_refused_is_not_taken_of_what_is_only_looked_at() {
+    let (local, _) = faked();
+    let own = |subject| demand(Some(subject), "rates.subject.all", rate(1, 1));
+    let audited = Demand { in_force: false, ..demand(None, "rates.org.all", rate(1, 3)) };
+    let asked = |subject| [own(subject), audited.clone()];
+    for turn in 0..50 {
+        let taken = local.take(&asked("noisy"));
+        assert_eq!(taken[0].is_refused(), turn > 0);
+        assert!(!taken[1].is_refused(), "{turn}");
+    }
+    for (subject, is_over) in [("ci", false), ("cd", false), ("ada", true)] {
+        assert_eq!(local.take(&asked(subject))[1].is_refused(), is_over, "{subject}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 

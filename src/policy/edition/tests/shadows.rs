@@ -11,7 +11,7 @@ use crate::{
         Subject, SubjectRates,
     },
     rpc,
-    rule::{Applied, Draw, Mode, Rate, Share},
+    rule::{Applied, Draw, Mode, Quota, Rate, Share},
 };
 
 fn entry<T: Clone + std::fmt::Debug + 'static>(
@@ -159,6 +159,28 @@ fn bare_budgets(budgets: &mut Budgets) {
     }
 }
 
+/// The same without what is written for acme and for a share of the calls.
+fn unshared(mut document: Document) -> Document {
+    for org in document.orgs.values_mut() {
+        let subjects = org.subjects.values_mut().map(|subject| &mut subject.rates.subject);
+        for RateSet { all, read, mutate, expensive } in
+            [&mut org.rates.org, &mut org.rates.subject].into_iter().chain(subjects)
+        {
+            for entry in [all, read, mutate, expensive] {
+                entry.take_if(|entry| !entry.share.is_whole());
+            }
+        }
+    }
+    document
+}
+
+/// The rates in force.
+fn charged(edition: &Edition, method: usize, draw: u128) -> Vec<Quota> {
+    let method = rpc::methods().nth(method).unwrap();
+    let (_, bound) = edition.apply(&"acme".into(), &"ci".into(), method, Draw::new(draw));
+    bound.quotas.into_iter().filter(|quota| quota.rate.is_enforced()).collect()
+}
+
 /// Of each kind one at most.
 fn in_force<T: Clone + std::fmt::Debug>(applied: &[Applied<T>]) -> String {
     let enforced: Vec<_> = applied.iter().filter(|applied| applied.is_enforced()).collect();
@@ -203,6 +225,21 @@ proptest! {
                 decides(&whole, org, subject, method, draw),
                 decides(&bare, org, subject, method, draw)
             );
+        }
+    }
+
+    #[test]
+    fn no_entry_for_a_share_of_the_calls_frees_one_of_a_rate(
+        document in document(),
+        calls in prop::collection::vec((0..12_usize, any::<u128>()), 20),
+    ) {
+        let resolved = |document: &Document| Edition::resolved(document, &Texts::default(), &ground()).unwrap();
+        let (with, without) = (resolved(&document), resolved(&unshared(document.clone())));
+        for (method, draw) in calls {
+            let charged_with = charged(&with, method, draw);
+            for quota in charged(&without, method, draw) {
+                prop_assert!(charged_with.contains(&quota), "{:?} not in {:?}", quota, charged_with);
+            }
         }
     }
 }
