@@ -1,8 +1,10 @@
 //! Rates that all replicas keep together, in Redis or Valkey: one script takes all that a call asks for, at once and by
 //! the store's own clock.
 //!
-//! What holds without exception: over all replicas no more passes than the limit, and a store that lost what it knew,
-//! was away or is another one gives no fresh burst. Where the store does not answer in time, each replica lets its part of
+//! What holds: over all replicas no more passes than the limit, and a store that lost what it knew, was away or is another
+//! one gives no fresh burst. The one exception are calls that cost more than a replica's part of the burst: alone, each
+//! saves up for one of them, as else none would pass, so that bursts add up to that cost on each replica. The rate holds
+//! for them too. `check` warns of it. Where the store does not answer in time, each replica lets its part of
 //! the limit pass ([`strict`]), and what it let pass so the store does not give out again: it is told when that was. The
 //! org's buckets have not filled in that time, and are as empty as that time could have emptied them.
 //!

@@ -149,7 +149,8 @@ fn known(resolved: &Resolved) -> Known {
     if config.identity.upstream_tokens.enabled {
         anybody(all(), Scopes::new(&config.identity.upstream_tokens.scopes));
     }
-    Known { stricter: config.validation.stricter, callers: known, holdings: held(config) }
+    let replicas = resolved.redis.as_ref().and(config.limits.replicas);
+    Known { stricter: config.validation.stricter, callers: known, replicas, holdings: held(config) }
 }
 
 fn held(config: &Config) -> Option<BTreeMap<OrgId, Held>> {

@@ -79,13 +79,14 @@ pub(super) fn answer(demands: &[Demand], value: &Value) -> Option<Answer> {
     Some(Answer { at: Duration::from_micros(*at), taken: taken.collect::<Option<_>>()? })
 }
 
-/// A rule as the org's hash has it. What is only looked at, and candidates, are others: they take of no bucket in force.
+/// A rule as the org's hash has it. What is only looked at, candidates, and entries of another level are others: they take
+/// of no bucket of its.
 fn rule(demand: &Demand) -> String {
-    let Bucket { subject, rule, candidate, .. } = &demand.bucket;
+    let Bucket { subject, rule, candidate, level, .. } = &demand.bucket;
     let holder = if subject.is_some() { 'u' } else { 'o' };
     let stance = if demand.in_force { 'f' } else { 's' };
     let value = if *candidate { 'c' } else { 'l' };
-    format!("{holder}{stance}{value}:{rule}")
+    format!("{holder}{stance}{value}{level}:{rule}")
 }
 
 /// All that tells one rate from another.
@@ -95,7 +96,7 @@ fn rate(rate: Rate) -> String {
 
 /// The name of a bucket in its org's hash. No rule has a colon in its name, and what a subject has in its is last.
 fn field(bucket: &Bucket, rule: &str, rate: &str) -> String {
-    let mut field = format!("{rule}:{}:{rate}", bucket.level);
+    let mut field = format!("{rule}:{rate}");
     if let Some(subject) = &bucket.subject {
         // Writing to a string does not fail.
         let _ = write!(field, ":{subject}");

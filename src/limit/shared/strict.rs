@@ -64,6 +64,7 @@ struct Kind {
     rule: RuleId,
     candidate: bool,
     in_force: bool,
+    level: u8,
 }
 
 /// In nanoseconds.
@@ -249,8 +250,8 @@ impl Identity {
 
 impl Kind {
     fn of(demand: &Demand) -> Self {
-        let Bucket { rule, candidate, .. } = &demand.bucket;
-        Self { rule: rule.clone(), candidate: *candidate, in_force: demand.in_force }
+        let Bucket { rule, candidate, level, .. } = &demand.bucket;
+        Self { rule: rule.clone(), candidate: *candidate, in_force: demand.in_force, level: *level }
     }
 }
 
@@ -259,7 +260,8 @@ impl Measures {
         let (rate, cost) = (demand.rate, demand.cost.get());
         let replicas = replicas.get();
         let pace = (rate.per.as_nanos() * u128::from(replicas)).div_ceil(u128::from(rate.calls.get())).max(1);
-        // What the whole burst is not enough for does not pass here either.
+        // One call that costs more than the part of the burst passes in time, as else none would. What the whole burst is
+        // not enough for does not pass here either.
         let burst = (rate.burst.get() / replicas).max(cost.min(rate.burst.get()));
         Self { pace, fill: pace * u128::from(burst), take: pace * u128::from(cost) }
     }

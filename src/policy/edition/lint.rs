@@ -5,7 +5,10 @@
 //! - unreachable: nobody, or no call, is ever held to it;
 //! - tighter than possible: no call could keep it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 
 use uuid::Uuid;
 
@@ -32,6 +35,8 @@ mod within;
 pub struct Known {
     pub stricter: Stricter,
     pub callers: Vec<Caller>,
+    /// That keep rates together.
+    pub replicas: Option<NonZeroU32>,
     /// Of `tenancy = "strict"`: what each org holds.
     pub holdings: Option<BTreeMap<OrgId, Held>>,
 }
@@ -99,6 +104,7 @@ pub fn lints(texts: &Texts, ground: &Ground, known: &Known) -> Result<Vec<Misfit
         against::times(&level, known.stricter, &mut found);
         against::holdings(&level, known, &mut found);
         reach::methods(&level, &mut found);
+        against::parts(&level, &document, known, &mut found);
     }
     reach::words(&document, known, &mut found);
     reach::costs(&document, &tree, &mut found);

@@ -11,8 +11,10 @@ use crate::{
     policy::{
         Stricter,
         bounds::{STRICTER_MIN_POOL_SIZE, STRICTER_MIN_TIMEOUT},
+        document::Document,
         edition::chain::Limit,
     },
+    rpc,
     rule::{Mode, Selection},
 };
 
@@ -86,6 +88,23 @@ pub(super) fn holdings(level: &Level<'_>, known: &Known, found: &mut Vec<Misfit>
             tell(key, "project", project);
         } else if !classes.contains(class) {
             tell(key, "environment class", class);
+        }
+    }
+}
+
+/// Rates of which a replica's part has no burst for one call.
+pub(super) fn parts(level: &Level<'_>, document: &Document, known: &Known, found: &mut Vec<Misfit>) {
+    let Some(replicas) = known.replicas.filter(|replicas| replicas.get() > 1) else { return };
+    for (_, over, limit) in level.part.rates.iter().filter(|(.., limit)| limit.stance.mode == Mode::Enforce) {
+        let costs = rpc::methods().filter(|method| over.covers(method));
+        let costs = costs.map(|method| document.costs.get(method.name).map_or(1, |cost| cost.get()));
+        let (part, most) = (limit.value.burst.get() / replicas, costs.max().unwrap_or(1));
+        if part < most {
+            let problem = format_args!(
+                "a replica's part of the burst is {part}, and a call costs {most}: replicas that are without \
+                 limits.redis let one such call each pass at once"
+            );
+            found.push(Misfit::new(&limit.key, problem));
         }
     }
 }

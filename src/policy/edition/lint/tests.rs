@@ -128,7 +128,7 @@ fn known() -> Known {
         caller("acme", Some("ci"), &[Class::Read, Class::Mutate]),
         caller("acme", Some("janitor"), &[Class::Read]),
     ];
-    Known { stricter: Stricter::Enforce, callers, holdings: None }
+    Known { stricter: Stricter::Enforce, callers, replicas: None, holdings: None }
 }
 
 fn found(policy: &str, known: &Known) -> Vec<String> {
@@ -142,6 +142,25 @@ fn each_is_found_at_its_key() {
     for (policy, expected) in [SHADOWED, CONTRADICTORY, UNREACHABLE, TOO_TIGHT].concat() {
         assert_eq!(found(policy, &known()), [expected], "{policy}");
     }
+}
+
+#[test]
+fn bursts_that_have_no_part_for_each_replica_are_found() {
+    let policy = "rates.org.all = { per_second = 20, burst = 20 }\n\
+                  rates.org.expensive = { per_minute = 5, burst = 9 }\ncosts.CreatePrebuild = 5";
+    let of = |replicas| found(policy, &Known { replicas: NonZeroU32::new(replicas), ..known() });
+    let problem = |rate: &str, part| {
+        format!(
+            "rates.org.{rate}: a replica's part of the burst is {part}, and a call costs 5: replicas that are without \
+             limits.redis let one such call each pass at once"
+        )
+    };
+    assert_eq!((of(0), of(1)), (vec![], vec![]));
+    assert_eq!(of(2), [problem("expensive", 4)]);
+    assert_eq!(of(10), [problem("expensive", 0), problem("all", 2)]);
+    let tiny = "rates.org.mutate = { per_second = 2, burst = 3 }";
+    let found = found(tiny, &Known { replicas: NonZeroU32::new(4), ..known() });
+    assert!(found.len() == 1 && found[0].contains("is 0, and a call costs 1:"), "{found:?}");
 }
 
 #[test]
@@ -207,7 +226,8 @@ fn whoever_an_issuer_names_may_be_anybody() {
 #[test]
 fn the_examples_have_none() {
     let callers = ["ci", "ci@example.com"].map(|subject| caller("acme", Some(subject), &Class::ALL));
-    let known = Known { stricter: Stricter::Enforce, callers: callers.into(), holdings: None };
+    let known =
+        Known { stricter: Stricter::Enforce, callers: callers.into(), replicas: None, holdings: None };
     for policy in [EXAMPLE, STARTER] {
         assert_eq!(found(policy, &known), Vec::<String>::new());
     }
