@@ -144,7 +144,7 @@ async fn rules_are_judged_after_the_limits_by_the_clock_that_is_set_and_refused_
 /// Going over all rules is not for what is refused by its rate.
 #[tokio::test]
 async fn whether_rules_look_at_the_object_is_found_out_below_the_rate() {
-    let text = "@id(\"a\") forbid(principal, action, resource) when { resource in Project::\"x\" };";
+    let text = "@id(\"a\") forbid(principal, action in Action::\"mutate\", resource) when { resource in Project::\"x\" };";
     let text = text.replace("\"x\"", &format!("\"{}\"", Uuid::from_u128(1)));
     let texts =
         Texts { policy: "rules.files = [\"a.cedar\"]".to_owned(), rules: vec![("a.cedar".to_owned(), text)] };
