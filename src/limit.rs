@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::{
     call::{Call, Identity, Reply},
-    error::{Error, Reason},
+    error::Error,
     rule::{Holder, Quota, Rate},
     stack::{Next, Stage},
     store,
@@ -26,7 +26,7 @@ mod shared;
 mod tests;
 mod verdict;
 
-pub use demand::{Bucket, Demand, NotCounted, Taken};
+pub use demand::{Bucket, Demand, Taken};
 pub use engine::Engine;
 pub use in_flight::InFlight;
 pub use local::Local;
@@ -94,9 +94,7 @@ where
             return Ok(());
         }
         let demands: Vec<_> = quotas.iter().map(|quota| demand(quota, &call.identity)).collect();
-        // Nobody passes uncounted.
         let taken = self.engine.take(call.method.class, &demands).await;
-        let taken = taken.map_err(|error| Error::refuse(Reason::Internal).with_source(error))?;
         verdict::keep(&call.context, quotas, &taken);
         verdict::refusal(&call.identity, quotas, &taken).map_or(Ok(()), Err)
     }

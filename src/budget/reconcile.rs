@@ -28,14 +28,7 @@ const HASTE: u32 = 8;
 #[derive(Debug)]
 pub(super) struct Reconciler {
     counter: Counter,
-    tasks: Mutex<HashMap<OrgId, Task>>,
-}
-
-#[derive(Debug)]
-struct Task {
-    /// A policy says that it is needed, and not a call alone.
-    is_followed: bool,
-    _end: DropGuard,
+    tasks: Mutex<Tasks>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +38,9 @@ struct Counter {
     interval: Duration,
     metrics: Metrics,
 }
+
+/// Each ends when it is dropped.
+type Tasks = HashMap<OrgId, DropGuard>;
 
 /// What came of a look at the books.
 enum Round {
@@ -82,8 +78,7 @@ impl Reconciler {
             self.counter.metrics.budget_closed(org.as_str());
         }
         for org in orgs {
-            let task = tasks.entry(org.clone()).or_insert_with(|| self.counter.begin(org));
-            task.is_followed = true;
+            tasks.entry(org.clone()).or_insert_with(|| self.counter.begin(org));
         }
     }
 
@@ -100,17 +95,17 @@ impl Reconciler {
         self.counter.count(org).await.is_ok()
     }
 
-    fn tasks(&self) -> MutexGuard<'_, HashMap<OrgId, Task>> {
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Counter {
-    fn begin(&self, org: &OrgId) -> Task {
+    fn begin(&self, org: &OrgId) -> DropGuard {
         self.ledger.open(org);
         let end = CancellationToken::new();
         tokio::spawn(end.clone().run_until_cancelled_owned(self.clone().run(org.clone())));
-        Task { is_followed: false, _end: end.drop_guard() }
+        end.drop_guard()
     }
 
     /// Does not end.

@@ -53,11 +53,6 @@ pub enum Taken {
     },
 }
 
-/// Nobody could count. It is no leave to pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("rates cannot be counted")]
-pub struct NotCounted;
-
 impl Taken {
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused { .. })

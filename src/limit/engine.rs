@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use governor::clock::{Clock, MonotonicClock};
 
-use super::{Demand, NotCounted, Taken, local::Local, shared::Shared};
+use super::{Demand, Taken, local::Local, shared::Shared};
 use crate::rpc::Class;
 
 /// The counting itself, wherever it happens. Clones share what they count.
@@ -30,13 +30,10 @@ where
 
     /// Takes what is demanded of one call, or nothing of it if one demand in force cannot be met. The answers are as many
     /// as the demands, in their order.
-    ///
-    /// # Errors
-    /// Nobody could count.
-    pub async fn take(&self, class: Class, demands: &[Demand]) -> Result<Vec<Taken>, NotCounted> {
+    pub async fn take(&self, class: Class, demands: &[Demand]) -> Vec<Taken> {
         match self {
-            Self::Local(local) => Ok(local.take(demands)),
-            Self::Shared(shared) => Ok(shared.take(class, demands).await.taken),
+            Self::Local(local) => local.take(demands),
+            Self::Shared(shared) => shared.take(class, demands).await.taken,
         }
     }
 }

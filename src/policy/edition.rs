@@ -94,11 +94,7 @@ impl Edition {
     pub(super) fn resolved(document: &Document, texts: &Texts, ground: &Ground) -> Result<Self, Misfit> {
         check_revision(document.revision.as_deref())?;
         let costs = Costs::of(document)?;
-        let common = Part::default()
-            .limits("", &document.limits)?
-            .rates("", Holder::Org, &document.rates.org)?
-            .rates("", Holder::Subject, &document.rates.subject)?
-            .budgets("", &document.budgets)?;
+        let common = Part::of_all(document)?;
         let built_in = built_in(ground);
         if let Some(unknown) = document.orgs.keys().find(|org| !ground.orgs.contains(org)) {
             return Err(Misfit::new(format_args!("orgs.{unknown}"), "is not one of [[orgs]] of the config"));
@@ -155,23 +151,13 @@ impl Edition {
         let budgeted = self.orgs.iter().filter(|(_, standing)| standing.org.has_budgets());
         budgeted.map(|(org, _)| org.clone()).collect()
     }
-
-    /// The rate of all calls of an org.
-    pub fn rate(&self, org: &OrgId) -> Rate {
-        let standing = self.orgs.get(org).map_or(&self.others, |org| &org.org);
-        standing.rate().unwrap_or_else(default_rate)
-    }
 }
 
 impl OrgStanding {
     fn of(org: &OrgId, document: &Document, common: &[&Part], costs: &Costs) -> Result<Self, Misfit> {
         let empty = super::document::Org::default();
         let (written, at) = (document.orgs.get(org).unwrap_or(&empty), format!("orgs.{org}."));
-        let own = Part::default()
-            .limits(&at, &written.limits)?
-            .rates(&at, Holder::Org, &written.rates.org)?
-            .rates(&at, Holder::Subject, &written.rates.subject)?
-            .budgets(&at, &written.budgets)?;
+        let own = Part::of_org(&at, written)?;
         let parts: Vec<&Part> = [&own].into_iter().chain(common.iter().copied()).collect();
         let standing = Standing::of(&parts)?;
         standing.check_costs(costs)?;
@@ -186,8 +172,7 @@ impl OrgStanding {
                 let problem = "must stand with an org: a subject has none of its own";
                 return Err(Misfit::new(format_args!("{at}limits.in_flight"), problem));
             }
-            let own = Part::default().limits(&at, &written.limits)?;
-            let own = own.rates(&at, Holder::Subject, &written.rates.subject)?;
+            let own = Part::of_subject(&at, written)?;
             let parts: Vec<&Part> = [&own].into_iter().chain(parts.iter().copied()).collect();
             let standing = Standing::of(&parts)?;
             standing.check_costs(costs)?;

@@ -1,6 +1,10 @@
 //! What stands in files of its own.
 
 use super::*;
+use crate::{
+    rpc::LIST_PREBUILDS,
+    rule::{Applied, Draw, Quota},
+};
 
 #[test]
 fn a_policy_is_read_from_a_file_of_its_own_that_others_cannot_write() {
@@ -19,7 +23,8 @@ fn a_policy_is_read_from_a_file_of_its_own_that_others_cannot_write() {
     fs::write(&rules, "").unwrap();
     fs::set_permissions(&rules, Permissions::from_mode(0o644)).unwrap();
     let resolved = resolve(&text).unwrap();
-    let rate = resolved.policy.rate(&"acme".into());
+    let (_, bound) = resolved.policy.apply(&"acme".into(), &"ci".into(), &LIST_PREBUILDS, Draw::new(0));
+    let [Quota { rate: Applied { value: rate, .. }, .. }] = &bound.quotas[..] else { panic!("{bound:?}") };
     assert_eq!((rate.calls.get(), rate.burst.get()), (7, 9));
     assert_eq!(resolved.policy.version(), &resolved.policy_file.unwrap().first().version());
     fs::set_permissions(&rules, Permissions::from_mode(0o666)).unwrap();

@@ -20,7 +20,6 @@ use crate::{
         Stricter, Texts,
         document::{self, Document},
     },
-    rule::Holder,
 };
 
 mod against;
@@ -113,11 +112,7 @@ pub fn lints(texts: &Texts, ground: &Ground, known: &Known) -> Result<Vec<Misfit
 
 impl Tree {
     fn of(document: &Document, ground: &Ground) -> Result<Self, Misfit> {
-        let common = Part::default()
-            .limits("", &document.limits)?
-            .rates("", Holder::Org, &document.rates.org)?
-            .rates("", Holder::Subject, &document.rates.subject)?
-            .budgets("", &document.budgets)?;
+        let common = Part::of_all(document)?;
         let orgs = document.orgs.iter().map(|(org, written)| Branch::of(org, written));
         Ok(Self { common: [common, built_in(ground)], orgs: orgs.collect::<Result<_, Misfit>>()? })
     }
@@ -160,15 +155,9 @@ impl Tree {
 impl Branch {
     fn of(org: &OrgId, written: &document::Org) -> Result<Self, Misfit> {
         let at = format!("orgs.{org}.");
-        let own = Part::default()
-            .limits(&at, &written.limits)?
-            .rates(&at, Holder::Org, &written.rates.org)?
-            .rates(&at, Holder::Subject, &written.rates.subject)?
-            .budgets(&at, &written.budgets)?;
+        let own = Part::of_org(&at, written)?;
         let subjects = written.subjects.iter().map(|(subject, written)| {
-            let at = format!("{at}subjects.{subject}.");
-            let own = Part::default().limits(&at, &written.limits)?;
-            Ok((subject.clone(), own.rates(&at, Holder::Subject, &written.rates.subject)?))
+            Ok((subject.clone(), Part::of_subject(&format!("{at}subjects.{subject}."), written)?))
         });
         Ok(Self { org: org.clone(), part: own, subjects: subjects.collect::<Result<_, Misfit>>()? })
     }

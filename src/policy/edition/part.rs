@@ -18,7 +18,10 @@ use crate::{
     policy::{
         applied::Methods,
         bounds::{MAX_FILTER_IDS, MAX_PAGE_SIZE, MAX_POOL_SIZE, MAX_TIMEOUT},
-        document::{Allow, BudgetSet, Budgets, Creates, Entry, Limits, RateSet, Selected, Span},
+        document::{
+            Allow, BudgetSet, Budgets, Creates, Document, Entry, Limits, Org, RateSet, Rates, Selected, Span,
+            Subject,
+        },
     },
     rpc::{self, Class, MethodSpec},
     rule::{BudgetOf, Burden, Holder, Mode, Rate, Selection, Stance},
@@ -102,8 +105,30 @@ impl Over {
 }
 
 impl Part {
-    /// `at` is the path of the section, with a dot behind it unless it is the file.
-    pub(super) fn limits(mut self, at: &str, written: &Limits) -> Result<Self, Misfit> {
+    /// What stands on top of the file.
+    pub(super) fn of_all(document: &Document) -> Result<Self, Misfit> {
+        Self::default().section("", &document.limits, &document.rates, &document.budgets)
+    }
+
+    /// `at` is the path of the section, with a dot behind it.
+    pub(super) fn of_org(at: &str, org: &Org) -> Result<Self, Misfit> {
+        Self::default().section(at, &org.limits, &org.rates, &org.budgets)
+    }
+
+    /// `at` is the path of the section, with a dot behind it.
+    pub(super) fn of_subject(at: &str, subject: &Subject) -> Result<Self, Misfit> {
+        let limits = Self::default().limits(at, &subject.limits)?;
+        limits.rates(at, Holder::Subject, &subject.rates.subject)
+    }
+
+    fn section(self, at: &str, limits: &Limits, rates: &Rates, budgets: &Budgets) -> Result<Self, Misfit> {
+        self.limits(at, limits)?
+            .rates(at, Holder::Org, &rates.org)?
+            .rates(at, Holder::Subject, &rates.subject)?
+            .budgets(at, budgets)
+    }
+
+    fn limits(mut self, at: &str, written: &Limits) -> Result<Self, Misfit> {
         let key = |name: &str| format!("{at}limits.{name}");
         self.methods = limit(key("methods"), written.methods.as_ref(), methods)?;
         self.max_timeout = limit(key("max_timeout"), written.max_timeout.as_ref(), timeout)?;
@@ -125,7 +150,7 @@ impl Part {
         Ok(self)
     }
 
-    pub(super) fn rates(mut self, at: &str, holder: Holder, written: &RateSet) -> Result<Self, Misfit> {
+    fn rates(mut self, at: &str, holder: Holder, written: &RateSet) -> Result<Self, Misfit> {
         for over in Over::ALL {
             let entry = match over {
                 Over::All => &written.all,
@@ -139,7 +164,7 @@ impl Part {
         Ok(self)
     }
 
-    pub(super) fn budgets(self, at: &str, written: &Budgets) -> Result<Self, Misfit> {
+    fn budgets(self, at: &str, written: &Budgets) -> Result<Self, Misfit> {
         let sets = [(BudgetOf::Org, &written.org), (BudgetOf::Project, &written.project)];
         sets.into_iter().try_fold(self, |part, (of, set)| part.budget_set(at, of, set))
     }

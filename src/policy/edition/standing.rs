@@ -122,13 +122,6 @@ impl Standing {
         !self.budgets.is_empty()
     }
 
-    /// The rate of all calls of the org that is in force.
-    pub(super) fn rate(&self) -> Option<Rate> {
-        let mut all =
-            self.rates.iter().filter(|(holder, over, _)| (*holder, *over) == (Holder::Org, Over::All));
-        all.find_map(|(.., chain)| Some(chain.enforced().last()?.value))
-    }
-
     /// What cannot be meant: limits that no call of some kind can keep.
     fn check(&self, parts: &[&Part]) -> Result<(), Misfit> {
         let default = parts.iter().find_map(|part| part.default_timeout.as_ref());
