@@ -18,10 +18,12 @@ use crate::{
     telemetry::metrics::AuditStage,
 };
 
+pub mod line;
 mod log;
 pub mod record;
 #[cfg(test)]
 mod tests;
+pub mod tree;
 mod writer;
 
 pub use log::{Log, OpenError, Unavailable};

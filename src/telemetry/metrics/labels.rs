@@ -40,10 +40,23 @@ pub enum UpstreamFault {
 /// The kinds of audit record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuditStage {
+    /// The first record of a file.
+    Segment,
     Intent,
     Outcome,
     Reject,
+    /// Stands for many rejects.
+    Aggregate,
+    /// The end of a call of which a crash left none.
+    Recovered,
+    /// Records are missing.
     Gap,
+    /// A signed state of the log.
+    Checkpoint,
+    /// Files were removed.
+    Pruned,
+    /// The end of a process.
+    Shutdown,
 }
 
 /// What became of a fetch of an issuer's keys.
@@ -201,10 +214,16 @@ impl UpstreamFault {
 impl AuditStage {
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Segment => "segment",
             Self::Intent => "intent",
             Self::Outcome => "outcome",
             Self::Reject => "reject",
+            Self::Aggregate => "aggregate",
+            Self::Recovered => "recovered",
             Self::Gap => "gap",
+            Self::Checkpoint => "checkpoint",
+            Self::Pruned => "pruned",
+            Self::Shutdown => "shutdown",
         }
     }
 }
