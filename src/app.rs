@@ -153,7 +153,7 @@ impl App {
     fn begin(ground: Ground, listeners: Listeners) -> Result<Self, StartError> {
         let Ground { resolved, server, metrics, learn, orgs, mut files, store } = ground;
         let Resolved { config, tls, callers, policy, policy_file, way, request_metadata, .. } = resolved;
-        let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
+        let log = audit::Log::open(&config.audit, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
         let budgets = budgets(&config, &learn, &way.parting, store.as_ref(), &metrics);

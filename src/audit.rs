@@ -2,12 +2,13 @@
 //!
 //! A mutation, or a call that returns a secret, has an *intent* record on disk before its first byte goes upstream
 //! and an *outcome* record on disk before its answer goes to the caller. Reads have an outcome, refusals a *reject*.
+//!
+//! `docs/audit-log.md` describes the files. Records become drafts where they are made; one writer gives them
+//! their place ([`Log`]).
 
-use std::{panic::AssertUnwindSafe, path::PathBuf, time::Duration};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use crate::{
     call::{Call, Context, Deadline, Recorder, Reply},
@@ -18,27 +19,30 @@ use crate::{
     telemetry::metrics::AuditStage,
 };
 
+mod chain;
+mod config;
+mod instance;
+mod journal;
 pub mod line;
 mod log;
+mod open;
 pub mod record;
+mod recover;
+mod retention;
+mod segment;
+mod signer;
 #[cfg(test)]
 mod tests;
 pub mod tree;
 mod writer;
 
+pub use config::Config;
 pub use log::{Log, OpenError, Unavailable};
 use record::Record;
+use signer::Signer;
 
 /// How long a call waits for its record. A disk that takes longer counts as gone (promise P5).
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// `[audit]`
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// Where the log lives; created if it is not there.
-    pub directory: PathBuf,
-}
 
 /// Opens the record of every call that reaches the call plane, and closes it exactly once.
 #[derive(Clone, Debug)]
@@ -106,8 +110,13 @@ impl Stage<Permitted<Call>> for Intent {
         next: S,
     ) -> Result<Reply, Error> {
         if call.get().method.class != Class::Read {
-            self.0.append(Record::of(call.get()), PATIENCE).await?;
-            call.get().context.set_intended();
+            let context = &call.get().context;
+            self.0.intend(&Record::of(call.get())).await.inspect_err(|unavailable| {
+                if *unavailable == Unavailable::Slow {
+                    context.set_maybe_intended();
+                }
+            })?;
+            context.set_intended();
         }
         next.run(call).await
     }
@@ -131,14 +140,19 @@ impl Open {
         let log = self.log.clone();
         if self.context.is_intended() {
             record.stage = AuditStage::Outcome;
-            return match log.append(record, PATIENCE).await {
+            return match log.end(&record).await {
                 Ok(()) => result,
                 // Also where the call failed: what the caller is told must be on record (promise P2).
                 Err(unavailable) => Err(Error::refuse(Reason::OutcomeNotRecorded).with_source(unavailable)),
             };
         }
+        // Its intent may come to be there after all.
+        if self.context.is_maybe_intended() {
+            log.owe(&record);
+            return result;
+        }
         // Reads and refusals do not wait for the disk, only for room in the queue.
-        match log.enqueue(record).await {
+        match log.enqueue(&record).await {
             Err(unavailable) if self.class == Class::Read && result.is_ok() => Err(unavailable.into()),
             _ => result,
         }
@@ -152,7 +166,10 @@ impl Drop for Open {
             if self.deadline.remaining().is_none() { Reason::DeadlineExceeded } else { Reason::CallerGone };
         record.ends(&Err(Error::refuse(reason).with_sent(self.sent())), &self.context);
         // It cannot be waited for here, and nothing of the answer has reached anybody.
-        self.log.offer(record);
+        match self.context.is_intended() || self.context.is_maybe_intended() {
+            true => self.log.owe(&record),
+            false => self.log.offer(&record),
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! A record as the log has it: what every line begins with, and reading it back. `docs/audit-log.md` describes it.
 
-use std::io::Write as _;
+use std::{borrow::Cow, io::Write as _};
+
+use serde::Deserialize;
 
 use super::tree::Hash;
+use crate::{call::RequestId, telemetry::metrics::AuditStage};
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +19,59 @@ const PRODUCT: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     r#""}"#
 );
+
+/// A record whose place in the log is not known yet.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub stage: AuditStage,
+    /// Joins the records of one call; none where there is no call.
+    pub request: Option<RequestId>,
+    /// What [`write`] takes.
+    pub tail: Vec<u8>,
+}
+
+/// What the gateway itself reads of a record.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Read<'a> {
+    pub metadata: Metadata<'a>,
+    #[serde(borrow)]
+    pub unmapped: Unmapped<'a>,
+    #[serde(borrow, default)]
+    pub api: Api<'a>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Metadata<'a> {
+    pub sequence: u64,
+    #[serde(borrow)]
+    pub log_name: Cow<'a, str>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Unmapped<'a> {
+    pub prev: Hash,
+    #[serde(borrow)]
+    pub stage: Cow<'a, str>,
+    /// Of a segment: see there.
+    #[serde(default)]
+    pub tree: Vec<Hash>,
+    #[serde(default)]
+    pub trusted: u64,
+    #[serde(default)]
+    pub open_from: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Api<'a> {
+    #[serde(borrow, default)]
+    pub request: Request<'a>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Request<'a> {
+    #[serde(borrow, default)]
+    pub uid: Cow<'a, str>,
+}
 
 /// A record's place in its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,4 +97,20 @@ pub fn write(place: Place<'_>, tail: &[u8], lines: &mut Vec<u8>) -> Hash {
     let leaf = Hash::leaf(&lines[begin..]);
     lines.push(b'\n');
     leaf
+}
+
+/// Reads a record; none if it is not one of a log in this format.
+pub fn read(record: &[u8]) -> Option<Read<'_>> {
+    serde_json::from_slice(record).ok()
+}
+
+impl Read<'_> {
+    pub fn is(&self, stage: AuditStage) -> bool {
+        self.unmapped.stage == stage.as_str()
+    }
+
+    /// The call that it is about.
+    pub fn request(&self) -> Option<RequestId> {
+        RequestId::try_from(self.api.request.uid.clone().into_owned()).ok()
+    }
 }

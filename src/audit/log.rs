@@ -1,9 +1,8 @@
 //! The way to the log: handles that send records to the one writer.
 
 use std::{
-    fs, io,
-    os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -18,13 +17,12 @@ use tokio::{
 };
 
 use super::{
+    Config, PATIENCE, open,
     record::Record,
-    writer::{self, Writer},
+    writer::{self, Waiting, Writer},
 };
 use crate::{call::Context, error::Error, telemetry::Metrics};
 
-/// The log's file in the audit directory.
-const FILE: &str = "audit.jsonl";
 /// Records waiting for the writer. At some 1 KiB each this bounds the memory at 4 MiB.
 const QUEUE: usize = 4096;
 
@@ -39,29 +37,17 @@ pub struct Log(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     queue: mpsc::Sender<Entry>,
-    gaps: Arc<Gaps>,
+    /// Records that are not there one by one: they found the queue full, or the disk gone. The writer tells how many.
+    missed: Arc<AtomicU64>,
     healthy: Arc<AtomicBool>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
-}
-
-/// Records that are not there one by one; the writer tells how many in gap records.
-#[derive(Debug, Default)]
-pub(super) struct Gaps {
-    /// They found the queue full, or the disk gone.
-    pub(super) missed: AtomicU64,
-    /// Refusals beyond what their peers may have.
-    pub(super) limited: AtomicU64,
 }
 
 /// What the writer is sent.
 #[derive(Debug)]
 pub(super) enum Entry {
-    Record {
-        record: Box<Record>,
-        /// Told when the record is on stable storage, or that it is not.
-        durable: Option<oneshot::Sender<Result<(), Unavailable>>>,
-    },
-    /// Look whether the file is still there.
+    Record(Waiting),
+    /// Look whether the file is still there, and has room.
     Probe(oneshot::Sender<Result<(), Unavailable>>),
     /// Write what is queued, then end.
     Close,
@@ -72,8 +58,12 @@ pub(super) enum Entry {
 pub enum Unavailable {
     #[error("the audit file cannot be written")]
     Write,
+    #[error("there is no room for the audit file")]
+    Full,
     #[error("the audit file takes too long")]
     Slow,
+    #[error("too much waits for the audit file")]
+    Busy,
     #[error("the audit writer has ended")]
     Closed,
 }
@@ -87,27 +77,19 @@ pub struct OpenError {
 }
 
 impl Log {
-    /// Opens the log in `directory`, creating both where they are not there.
+    /// Takes the log, or makes it, and closes what a crash left open in it and beside it.
     ///
     /// # Errors
-    /// The directory or the file cannot be made or written.
-    pub fn open(directory: &Path, metrics: Metrics) -> Result<Self, OpenError> {
-        let path = directory.join(FILE);
-        let failed = |source| OpenError { path: path.clone(), source };
-        // For the gateway's own user alone: it says who did what.
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-        let file = writer::open(&path).map_err(failed)?;
-
+    /// The directory or its files cannot be made, read or written, or a key cannot be used.
+    pub fn open(config: &Config, metrics: Metrics) -> Result<Self, OpenError> {
+        let failed = |source| OpenError { path: config.directory.clone(), source };
+        let journal = open::journal(config).map_err(failed)?;
         let (queue, entries) = mpsc::channel(QUEUE);
-        let gaps = Arc::<Gaps>::default();
-        let healthy = Arc::new(AtomicBool::new(true));
-        let writer = Writer::new(path.clone(), file, Arc::clone(&gaps), Arc::clone(&healthy), metrics);
-        let thread = thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || writer.run(entries))
-            .map_err(failed)?;
+        let (missed, healthy) = (Arc::<AtomicU64>::default(), Arc::new(AtomicBool::new(true)));
+        let writer = Writer::new(journal, Arc::clone(&missed), Arc::clone(&healthy), metrics);
+        let thread = writer::spawn(writer, entries).map_err(failed)?;
         let writer = Mutex::new(Some(thread));
-        Ok(Self(Arc::new(Shared { queue, gaps, healthy, writer })))
+        Ok(Self(Arc::new(Shared { queue, missed, healthy, writer })))
     }
 
     /// Whether the last group reached the disk.
@@ -127,26 +109,61 @@ impl Log {
         matches!(answer.await, Ok(Ok(())))
     }
 
-    /// Puts a record on stable storage.
+    /// Puts an intent on stable storage.
     ///
     /// # Errors
-    /// It is not known to be there after `patience`.
-    pub(super) async fn append(&self, record: Record, patience: Duration) -> Result<(), Unavailable> {
+    /// It is not known to be there after 2 s: of `Slow` it may come to be there yet, and its end is owed.
+    pub(super) async fn intend(&self, record: &Record) -> Result<(), Unavailable> {
+        if !self.is_healthy() {
+            return Err(Unavailable::Write);
+        }
         let (durable, done) = oneshot::channel();
-        let entry = Entry::Record { record: Box::new(record), durable: Some(durable) };
-        timeout(patience, async {
-            self.0.queue.send(entry).await.map_err(|_| Unavailable::Closed)?;
-            done.await.unwrap_or(Err(Unavailable::Closed))
-        })
-        .await
-        .unwrap_or(Err(Unavailable::Slow))
+        let entry = Entry::Record(Waiting { draft: record.draft(), durable: Some(durable) });
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let sent = tokio::time::timeout_at(deadline, self.0.queue.send(entry)).await;
+        sent.map_err(|_| self.slow(Unavailable::Busy))?.map_err(|_| Unavailable::Closed)?;
+        let done = tokio::time::timeout_at(deadline, done).await;
+        done.map_err(|_| self.slow(Unavailable::Slow))?.unwrap_or(Err(Unavailable::Closed))
+    }
+
+    /// Puts the end of a call that has an intent on stable storage: sooner or later, whoever waits for it.
+    ///
+    /// # Errors
+    /// It is not known to be there after 2 s.
+    pub(super) async fn end(&self, record: &Record) -> Result<(), Unavailable> {
+        let (durable, done) = oneshot::channel();
+        self.deliver(Waiting { draft: record.draft(), durable: Some(durable) });
+        let done = timeout(PATIENCE, done).await;
+        done.map_err(|_| self.slow(Unavailable::Slow))?.unwrap_or(Err(Unavailable::Closed))
+    }
+
+    /// Hands over the end of a call that may have an intent, and waits for nothing.
+    pub(super) fn owe(&self, record: &Record) {
+        self.deliver(Waiting { draft: record.draft(), durable: None });
+    }
+
+    /// A record that has to get there: where the queue is full it is waited for aside. There are never more of them than
+    /// calls were let through.
+    fn deliver(&self, waiting: Waiting) {
+        let Err(mpsc::error::TrySendError::Full(entry)) = self.0.queue.try_send(Entry::Record(waiting))
+        else {
+            return;
+        };
+        let queue = self.0.queue.clone();
+        tokio::spawn(async move { queue.send(entry).await });
+    }
+
+    /// Until the writer has come through nobody else waits for it.
+    fn slow(&self, unavailable: Unavailable) -> Unavailable {
+        self.0.healthy.store(false, Ordering::Relaxed);
+        unavailable
     }
 
     /// Hands a record over; waits for room in the queue, not for the disk.
     ///
     /// # Errors
     /// The writer has ended, or finds the disk gone.
-    pub(super) async fn enqueue(&self, record: Record) -> Result<(), Unavailable> {
+    pub(super) async fn enqueue(&self, record: &Record) -> Result<(), Unavailable> {
         if !self.is_healthy() {
             // The record goes in all the same: the writer tries the disk again with every group.
             self.offer(record);
@@ -159,10 +176,10 @@ impl Log {
     /// What finds no room is counted in a gap record, and so is what a peer has too many of: a flood must not fill the disk.
     pub fn refused(&self, context: &Context, error: &Error) {
         if context.is_limited() {
-            self.0.gaps.limited.fetch_add(1, Ordering::Relaxed);
+            self.0.missed.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.offer(Record::refused(context, error));
+        self.offer(&Record::refused(context, error));
     }
 
     /// Writes what is queued and ends the writer. Handles that still exist get [`Unavailable::Closed`].
@@ -182,15 +199,15 @@ impl Log {
     }
 
     /// Hands a record over and waits for nothing. What finds no room is counted in a gap record.
-    pub(super) fn offer(&self, record: Record) {
+    pub(super) fn offer(&self, record: &Record) {
         if self.0.queue.try_send(Entry::of(record)).is_err() {
-            self.0.gaps.missed.fetch_add(1, Ordering::Relaxed);
+            self.0.missed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 impl Entry {
-    fn of(record: Record) -> Self {
-        Self::Record { record: Box::new(record), durable: None }
+    fn of(record: &Record) -> Self {
+        Self::Record(Waiting { draft: record.draft(), durable: None })
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
+use super::line::Draft;
 use crate::{
     call::{Call, Context, Mismatch, Reply, RequestId},
     error::{Code, Error, Reason, Sent, code_name},
@@ -160,6 +161,16 @@ impl Record {
         Self { count: Some(count), reason, ..Self::empty(AuditStage::Gap, &context) }
     }
 
+    /// Ready for the log.
+    pub fn draft(&self) -> Draft {
+        let mut tail = serde_json::to_vec(self).unwrap_or_default();
+        tail.remove(0);
+        tail.extend_from_slice(
+            format!(r#","api":{{"request":{{"uid":"{}"}}}}}}"#, self.request_id).as_bytes(),
+        );
+        Draft { stage: self.stage, request: Some(self.request_id), tail }
+    }
+
     /// The call has ended: as an outcome if it was answered or went upstream, else as a reject.
     pub fn ends(&mut self, result: &Result<Reply, Error>, context: &Context) {
         self.time = SystemTime::now();
@@ -202,6 +213,25 @@ impl Record {
             reason: None,
         }
     }
+}
+
+/// A record of the log's own.
+pub(super) fn own(
+    stage: AuditStage,
+    request: Option<RequestId>,
+    members: &serde_json::Map<String, serde_json::Value>,
+) -> Draft {
+    let mut tail = format!(r#""stage":"{}""#, stage.as_str()).into_bytes();
+    let more = serde_json::to_vec(members).unwrap_or_default();
+    if members.is_empty() {
+        tail.push(b'}');
+    } else {
+        tail.push(b',');
+        tail.extend_from_slice(&more[1..]);
+    }
+    let uid = request.map(|id| id.to_string()).unwrap_or_default();
+    tail.extend_from_slice(format!(r#","api":{{"request":{{"uid":"{uid}"}}}}}}"#).as_bytes());
+    Draft { stage, request, tail }
 }
 
 impl End {

@@ -3,15 +3,15 @@
 use std::{
     collections::HashMap,
     fs,
-    path::PathBuf,
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
+    time::Instant,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{Log, PATIENCE, Record, Unavailable};
+use super::{Config, Log, PATIENCE, Record, Unavailable, segment};
 use crate::{
     call::{Call, Context, RequestId, tests::call},
     error::{Error, Reason},
@@ -24,6 +24,19 @@ mod disk;
 mod policy;
 mod stages;
 
+const INSTANCE: &str = "gateway-0";
+/// Stages of records that no call causes.
+const OWN: [&str; 3] = ["segment", "checkpoint", "shutdown"];
+
+fn config(directory: &Path) -> Config {
+    Config { instance: INSTANCE.to_owned(), ..Config::at(directory) }
+}
+
+fn text(instance: &Path) -> String {
+    let segments = segment::list(instance).unwrap_or_default();
+    segments.iter().map(|segment| fs::read_to_string(&segment.path).unwrap()).collect()
+}
+
 /// A log in a directory of its own.
 struct Fixture {
     directory: TempDir,
@@ -33,7 +46,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let log = Log::open(&directory.path().join("audit"), Metrics::new()).unwrap();
+        let log = Log::open(&config(&directory.path().join("audit")), Metrics::new()).unwrap();
         Self { directory, log }
     }
 
@@ -41,15 +54,26 @@ impl Fixture {
         self.directory.path().join("audit")
     }
 
-    fn file(&self) -> PathBuf {
-        self.audit().join("audit.jsonl")
+    fn instance(&self) -> PathBuf {
+        self.audit().join(INSTANCE)
     }
 
-    /// The records on disk; every line is one.
+    /// The segment that is written.
+    fn file(&self) -> PathBuf {
+        segment::list(&self.instance()).unwrap().pop().unwrap().path
+    }
+
+    /// What all segments hold.
+    fn text(&self) -> String {
+        text(&self.instance())
+    }
+
+    /// The records on disk but for those of the log's own; every line is one.
     fn records(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.file()).unwrap();
-        assert!(text.is_empty() || text.ends_with('\n'));
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let text = self.text();
+        let records =
+            text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["unmapped"].take());
+        records.filter(|record| !OWN.contains(&record["stage"].as_str().unwrap())).collect()
     }
 
     fn stages(&self) -> Vec<String> {
@@ -71,7 +95,7 @@ async fn a_record_is_on_disk_before_append_returns() {
     for count in 1..=20 {
         let record = Record::of(&create());
         let id = record.request_id.to_string();
-        fixture.log.append(record, PATIENCE).await.unwrap();
+        fixture.log.intend(&record).await.unwrap();
         let records = fixture.records();
         assert_eq!(records.len(), count);
         assert_eq!(records[count - 1]["request_id"], id);
@@ -89,7 +113,7 @@ async fn a_thousand_at_once_are_all_there_once() {
         let (log, record) = (fixture.log.clone(), Record::of(&create()));
         tasks.spawn(async move {
             let id = record.request_id.to_string();
-            log.append(record, Duration::from_secs(30)).await.map(|()| id)
+            log.intend(&record).await.map(|()| id)
         });
     }
     let mut expected = HashMap::new();
@@ -124,7 +148,7 @@ async fn a_record_is_one_short_line_whatever_is_in_it() {
     for value in odd {
         let mut call = get(value.to_owned());
         call.unknown = vec![value.to_owned(); 100];
-        fixture.log.append(Record::of(&call), PATIENCE).await.unwrap();
+        fixture.log.intend(&Record::of(&call)).await.unwrap();
     }
     let records = fixture.records();
     assert_eq!(records.len(), odd.len());
@@ -136,7 +160,7 @@ async fn a_record_is_one_short_line_whatever_is_in_it() {
         assert_eq!(record["unknown_fields"][0], cut);
         assert_eq!(record["unknown_fields"].as_array().unwrap().len(), 16);
     }
-    let text = fs::read_to_string(fixture.file()).unwrap();
+    let text = fixture.text();
     assert!(text.lines().all(|line| line.len() < 8 << 10), "a line is long");
     assert!(!text.contains(['\u{1b}', '\r', '\0']), "control characters are escaped");
 }
@@ -151,24 +175,10 @@ async fn what_a_filter_names_is_bounded() {
         ..Default::default()
     };
     let request = pb::ListPrebuildsRequest { filter: Some(filter), ..Default::default() };
-    fixture.log.append(Record::of(&call(&crate::rpc::LIST_PREBUILDS, &request)), PATIENCE).await.unwrap();
-    let text = fs::read_to_string(fixture.file()).unwrap();
+    fixture.log.intend(&Record::of(&call(&crate::rpc::LIST_PREBUILDS, &request))).await.unwrap();
+    let text = fixture.text();
     assert!(text.len() < 8 << 10, "{}", text.len());
     assert_eq!(fixture.records()[0]["facts"]["filter"]["projects"].as_array().unwrap().len(), 25);
-}
-
-#[tokio::test]
-async fn a_torn_tail_gets_its_line_ended() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("audit.jsonl");
-    fs::write(&file, "{\"stage\":\"intent\"}\n{\"stage\":\"int").unwrap();
-    let log = Log::open(directory.path(), Metrics::new()).unwrap();
-    log.append(Record::of(&create()), PATIENCE).await.unwrap();
-    let text = fs::read_to_string(&file).unwrap();
-    let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines.len(), 3);
-    assert_eq!(lines[1], "{\"stage\":\"int");
-    assert_eq!(serde_json::from_str::<Value>(lines[2]).unwrap()["stage"], "intent");
 }
 
 #[tokio::test]
@@ -176,12 +186,12 @@ async fn close_writes_everything_and_ends_the_writer() {
     let fixture = Fixture::new();
     let context = Context::new(RequestId::new(), Instant::now(), None);
     for _ in 0..500 {
-        fixture.log.enqueue(Record::of(&create())).await.unwrap();
+        fixture.log.enqueue(&Record::of(&create())).await.unwrap();
         fixture.log.refused(&context, &Error::refuse(Reason::Unauthenticated));
     }
     fixture.log.close().await;
     assert_eq!(fixture.records().len(), 1000);
-    let late = fixture.log.append(Record::of(&create()), PATIENCE).await;
+    let late = fixture.log.intend(&Record::of(&create())).await;
     assert_eq!(late, Err(Unavailable::Closed));
     // A second time there is nothing left to do.
     timeout(PATIENCE, fixture.log.close()).await.unwrap();
@@ -192,6 +202,6 @@ fn a_directory_that_cannot_be_made_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = Log::open(&file, Metrics::new()).unwrap_err();
-    assert!(error.to_string().contains("file/audit.jsonl"), "{error}");
+    let error = Log::open(&config(&file), Metrics::new()).unwrap_err();
+    assert!(error.to_string().contains("/file`"), "{error}");
 }

@@ -1,241 +1,291 @@
-//! The file: one thread, groups of records, one fdatasync per group.
+//! The one that writes: groups of records, one fdatasync per group.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc::Receiver;
+use serde_json::{Map, json};
+use tokio::{
+    sync::{mpsc::Receiver, oneshot},
+    time::timeout,
+};
 
 use super::{
-    log::{Entry, Gaps, Unavailable},
-    record::Record,
+    journal::{Fault, Journal},
+    line::Draft,
+    log::{Entry, Unavailable},
+    record::own,
 };
-use crate::{
-    error::Reason,
-    telemetry::{Metrics, metrics::AuditStage},
-};
+use crate::telemetry::{Metrics, metrics::AuditStage};
 
 /// Records per fdatasync: groups of 256 take a disk from hundreds of records a second to tens of thousands.
 const GROUP: usize = 256;
+/// Between looks where nothing comes: half a second until a file that has gone is noticed, and checkpoints in time.
+const TICK: Duration = Duration::from_millis(250);
 /// Between tries of a disk that failed: well inside the 2 s within which a repair must show (promise P5).
-const RETRY: Duration = Duration::from_millis(250);
+const RETRY: Duration = Duration::from_millis(100);
 
 /// The writer's own state.
 #[derive(Debug)]
 pub(super) struct Writer {
-    path: PathBuf,
-    /// `None` after a failure: a file that failed once is opened anew before it is trusted.
-    file: Option<File>,
-    gaps: Arc<Gaps>,
+    journal: Journal,
+    /// Ends of calls that were not written when they came. They are written first, once that is possible.
+    owed: Vec<Waiting>,
+    /// Records that are missing and have not been told of.
+    missed: Arc<AtomicU64>,
     healthy: Arc<AtomicBool>,
     metrics: Metrics,
 }
 
-/// What a group asks for besides being written.
-#[derive(Clone, Copy, Debug)]
-struct Due {
-    /// Somebody waits for stable storage.
-    sync: bool,
-    /// The count of limited refusals: with the looks of health, twice a second, and not with each group.
-    limited: bool,
+/// Told when a record is on stable storage, or that it is not.
+type Told = oneshot::Sender<Result<(), Unavailable>>;
+
+/// A record, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) draft: Draft,
+    pub(super) durable: Option<Told>,
+}
+
+/// What came together.
+#[derive(Debug, Default)]
+struct Group {
+    ends: Vec<Waiting>,
+    others: Vec<Waiting>,
+    probes: Vec<Told>,
+    closes: bool,
 }
 
 impl Writer {
     pub(super) fn new(
-        path: PathBuf,
-        file: File,
-        gaps: Arc<Gaps>,
+        journal: Journal,
+        missed: Arc<AtomicU64>,
         healthy: Arc<AtomicBool>,
         metrics: Metrics,
     ) -> Self {
-        Self { path, file: Some(file), gaps, healthy, metrics }
+        Self { journal, owed: Vec::new(), missed, healthy, metrics }
     }
 
-    /// Runs until it is told to close, or the last handle is gone.
-    pub(super) fn run(mut self, mut entries: Receiver<Entry>) {
-        let mut group = Vec::with_capacity(GROUP);
-        while entries.blocking_recv_many(&mut group, GROUP) > 0 {
-            if group.iter().any(|entry| matches!(entry, Entry::Close)) {
-                entries.close();
-                // The last records have one more chance.
-                self.reopen();
+    /// Runs until it is told to close, or the last handle is gone. Blocks its thread while the disk works.
+    pub(super) async fn run(mut self, mut entries: Receiver<Entry>) {
+        let mut batch = Vec::with_capacity(GROUP);
+        let mut ticked = Instant::now();
+        loop {
+            let pause = if self.journal.is_open() { TICK } else { RETRY };
+            let came = timeout(pause, entries.recv_many(&mut batch, GROUP)).await;
+            let group = self.sort(&mut batch);
+            let is_over = group.closes || came.is_ok_and(|count| count == 0);
+            self.reopen();
+            self.commit(group);
+            if is_over {
+                return self.finish();
             }
-            self.commit(group.drain(..));
-            while self.file.is_none() && !entries.is_closed() {
-                thread::sleep(RETRY);
-                self.reopen();
-                self.refuse(&mut entries);
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.tick();
             }
         }
-        self.finish();
+    }
+
+    fn sort(&self, batch: &mut Vec<Entry>) -> Group {
+        let mut group = Group::default();
+        for entry in batch.drain(..) {
+            match entry {
+                Entry::Record(waiting) if self.journal.is_owed(&waiting.draft) => group.ends.push(waiting),
+                // Its call was refused, as it took too long: nothing of it is to follow.
+                Entry::Record(Waiting { draft, durable: Some(durable) })
+                    if draft.stage == AuditStage::Intent && durable.is_closed() =>
+                {
+                    drop(draft);
+                }
+                Entry::Record(waiting) => group.others.push(waiting),
+                Entry::Probe(told) => group.probes.push(told),
+                Entry::Close => group.closes = true,
+            }
+        }
+        group
+    }
+
+    /// Writes a group and answers those who wait for it. Ends come first: room is kept for them, also on a full disk.
+    fn commit(&mut self, group: Group) {
+        let Group { ends, others, probes, .. } = group;
+        self.owed.extend(ends);
+        self.write_owed();
+        self.write_others(others);
+        if !probes.is_empty() {
+            let found = self.probe();
+            for told in probes {
+                let _gone = told.send(found);
+            }
+        }
+    }
+
+    fn write_owed(&mut self) {
+        if self.owed.is_empty() {
+            return;
+        }
+        let owed = std::mem::take(&mut self.owed);
+        let (drafts, durable): (Vec<_>, Vec<_>) =
+            owed.into_iter().map(|waiting| (waiting.draft, waiting.durable)).unzip();
+        match self.write(&drafts, true) {
+            Ok(()) => answer(durable, Ok(())),
+            // They are not lost: whoever waits does so as long as it cares to.
+            Err(_) => {
+                let again = drafts.into_iter().zip(durable);
+                self.owed = again.map(|(draft, durable)| Waiting { draft, durable }).collect();
+            }
+        }
+    }
+
+    fn write_others(&mut self, others: Vec<Waiting>) {
+        if others.is_empty() {
+            return;
+        }
+        let missed = self.missed.swap(0, Ordering::Relaxed);
+        let (mut drafts, durable): (Vec<_>, Vec<_>) =
+            others.into_iter().map(|waiting| (waiting.draft, waiting.durable)).unzip();
+        // Of an intent that is refused a reject follows.
+        let count = drafts.iter().filter(|draft| draft.stage != AuditStage::Intent).count() as u64;
+        drafts.extend((missed > 0).then(|| gap(missed)));
+        let waits = durable.iter().any(Option::is_some);
+        let written = self.write(&drafts, waits || missed > 0);
+        if written.is_err() {
+            self.missed.fetch_add(missed + count, Ordering::Relaxed);
+        }
+        answer(durable, written);
+    }
+
+    fn write(&mut self, drafts: &[Draft], sync: bool) -> Result<(), Unavailable> {
+        let (begun, in_doubt) = (Instant::now(), self.in_doubt());
+        match self.journal.append(drafts, sync) {
+            Ok(()) => {
+                drafts.iter().for_each(|draft| self.metrics.audit_recorded(draft.stage));
+                if sync {
+                    self.metrics.audit_synced(begun.elapsed());
+                }
+                self.is_well();
+                Ok(())
+            }
+            Err(fault) => Err(self.broke(&fault, in_doubt)),
+        }
+    }
+
+    /// Whether a record could be taken now.
+    fn probe(&mut self) -> Result<(), Unavailable> {
+        let in_doubt = self.in_doubt();
+        match self.journal.look().and_then(|()| self.journal.find_room()) {
+            Ok(()) => {
+                self.is_well();
+                Ok(())
+            }
+            Err(fault) => Err(self.broke(&fault, in_doubt)),
+        }
+    }
+
+    fn tick(&mut self) {
+        let in_doubt = self.in_doubt();
+        if self.journal.is_open()
+            && let Err(fault) = self.journal.tick()
+        {
+            self.broke(&fault, in_doubt);
+            self.reopen();
+        }
+        if !self.healthy.load(Ordering::Relaxed) && self.probe().is_ok() {
+            self.tell_gap();
+        }
+        self.tell_checkpoint();
+    }
+
+    /// Of the records in doubt nobody is told twice.
+    fn in_doubt(&self) -> u64 {
+        if self.journal.is_open() { self.journal.in_doubt() } else { 0 }
+    }
+
+    /// Checkpoints stand in a second place, out of reach of whoever can write the first.
+    fn tell_checkpoint(&mut self) {
+        if let Some(checkpoint) = self.journal.untold() {
+            tracing::info!(log = self.journal.name(), checkpoint, "audit checkpoint");
+        }
+    }
+
+    fn is_well(&self) {
+        if !self.healthy.swap(true, Ordering::Relaxed) {
+            tracing::info!("the audit log can be written again");
+        }
+    }
+
+    /// `in_doubt` records were written before it and not yet brought to stable storage.
+    fn broke(&mut self, fault: &Fault, in_doubt: u64) -> Unavailable {
+        self.healthy.store(false, Ordering::Relaxed);
+        self.metrics.audit_failed();
+        match fault {
+            Fault::Full(error) => {
+                tracing::error!(error = ?error.to_string(), "there is no room for the audit log");
+                Unavailable::Full
+            }
+            Fault::Broken(error) => {
+                tracing::error!(error = ?error.to_string(), "the audit log cannot be written");
+                self.missed.fetch_add(in_doubt, Ordering::Relaxed);
+                Unavailable::Write
+            }
+        }
+    }
+
+    /// After a failure, goes on in a new file, proved by the gap record that is owed.
+    fn reopen(&mut self) {
+        if self.journal.is_open() {
+            return;
+        }
+        match self.journal.reopen() {
+            Ok(()) => {
+                self.is_well();
+                self.tell_gap();
+            }
+            Err(error) => tracing::debug!(%error, "the audit log cannot be opened again yet"),
+        }
+    }
+
+    fn tell_gap(&mut self) {
+        let missed = self.missed.swap(0, Ordering::Relaxed);
+        if missed > 0 && self.write(&[gap(missed)], true).is_err() {
+            self.missed.fetch_add(missed, Ordering::Relaxed);
+        }
     }
 
     /// What nobody waited for is on disk all the same when the process ends.
-    fn finish(&self) {
-        if let Some(Err(error)) = self.file.as_ref().map(File::sync_data) {
-            tracing::error!(error = ?error.to_string(), "the end of the audit log may be lost");
-        }
-    }
-
-    /// Calls that came in the meantime are not left waiting for a disk that is still gone.
-    fn refuse(&self, entries: &mut Receiver<Entry>) {
-        while self.file.is_none() {
-            match entries.try_recv() {
-                Ok(Entry::Close) => entries.close(),
-                Ok(entry) => self.fail(entry),
-                Err(_) => return,
+    fn finish(mut self) {
+        self.write_owed();
+        self.tell_gap();
+        match self.journal.close() {
+            Ok(()) => {}
+            Err(fault) => {
+                let error = std::io::Error::from(fault);
+                tracing::error!(error = ?error.to_string(), "the end of the audit log may be lost");
             }
-        }
-    }
-
-    /// Writes a group and answers those who wait for it.
-    fn commit(&mut self, group: impl Iterator<Item = Entry>) {
-        let mut lines = Vec::new();
-        let (mut waiting, mut probes) = (Vec::new(), Vec::new());
-        let (mut records, mut closes) = (0, false);
-        for entry in group {
-            match entry {
-                Entry::Record { record, durable } => {
-                    push_line(&mut lines, &record);
-                    self.metrics.audit_recorded(record.stage);
-                    waiting.extend(durable);
-                    records += 1;
-                }
-                Entry::Probe(told) => probes.push(told),
-                Entry::Close => closes = true,
-            }
-        }
-        let due = Due { sync: !waiting.is_empty(), limited: closes || !probes.is_empty() };
-        let written = self.write(&lines, due);
-        let written = if probes.is_empty() { written } else { written.and_then(|()| self.look()) };
-        if let Err(error) = &written {
-            self.broke(error, records);
-        }
-        let answer = written.map_err(|_| Unavailable::Write);
-        for waiting in waiting.into_iter().chain(probes) {
-            // A call that no longer waits has given its own answer.
-            let _gone = waiting.send(answer);
-        }
-    }
-
-    /// Appends the lines, after gap records for what is missing, and brings them to stable storage where that is due.
-    fn write(&mut self, lines: &[u8], due: Due) -> io::Result<()> {
-        let gaps = self.gaps.clone();
-        let missed = gaps.missed.swap(0, Ordering::Relaxed);
-        let limited = if due.limited { gaps.limited.swap(0, Ordering::Relaxed) } else { 0 };
-        let records = [Record::gap(missed, None), Record::gap(limited, Some(Reason::PeerLimited))];
-        let owed = records.into_iter().zip([missed, limited]).filter(|(_, count)| *count > 0);
-        self.append(lines, owed.map(|(record, _)| record), due.sync).inspect_err(|_| {
-            // A gap record may have gone with the rest: told twice is better than not at all.
-            gaps.missed.fetch_add(missed, Ordering::Relaxed);
-            gaps.limited.fetch_add(limited, Ordering::Relaxed);
-        })
-    }
-
-    fn append(&mut self, lines: &[u8], gaps: impl Iterator<Item = Record>, sync: bool) -> io::Result<()> {
-        let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotConnected.into()) };
-        for record in gaps {
-            let mut gap = Vec::new();
-            push_line(&mut gap, &record);
-            file.write_all(&gap)?;
-            self.metrics.audit_recorded(AuditStage::Gap);
-        }
-        file.write_all(lines)?;
-        if sync {
-            let begun = Instant::now();
-            file.sync_data()?;
-            self.metrics.audit_synced(begun.elapsed());
-            reachable(file, &self.path)?;
-        }
-        Ok(())
-    }
-
-    /// Whether what was written can be found.
-    fn look(&self) -> io::Result<()> {
-        let Some(file) = &self.file else { return Err(io::ErrorKind::NotConnected.into()) };
-        reachable(file, &self.path)
-    }
-
-    fn broke(&mut self, error: &io::Error, records: u64) {
-        tracing::error!(error = ?error.to_string(), "the audit log cannot be written");
-        self.metrics.audit_failed();
-        self.healthy.store(false, Ordering::Relaxed);
-        self.gaps.missed.fetch_add(records, Ordering::Relaxed);
-        self.file = None;
-    }
-
-    /// After a failure, opens the file anew and proves it with the gap record that is owed.
-    fn reopen(&mut self) {
-        if self.file.is_some() {
-            return;
-        }
-        self.file = open(&self.path).ok();
-        if self.file.is_some() {
-            match self.write(&[], Due { sync: true, limited: true }) {
-                Ok(()) => {
-                    self.healthy.store(true, Ordering::Relaxed);
-                    tracing::info!("the audit log can be written again");
-                }
-                Err(_) => self.file = None,
-            }
-        }
-    }
-
-    /// Refuses an entry while the disk is gone.
-    fn fail(&self, entry: Entry) {
-        let waiting = match entry {
-            Entry::Record { durable, .. } => {
-                self.gaps.missed.fetch_add(1, Ordering::Relaxed);
-                durable
-            }
-            Entry::Probe(told) => Some(told),
-            Entry::Close => None,
-        };
-        if let Some(waiting) = waiting {
-            let _gone = waiting.send(Err(Unavailable::Write));
         }
     }
 }
 
-/// Opens the file for appending and makes sure that the next record begins on a line of its own: a crash can have
-/// left half of one.
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)?;
-    if file.seek(SeekFrom::End(0))? > 0 {
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
-            file.write_all(b"\n")?;
-        }
+/// A call that no longer waits has given its own answer.
+fn answer(durable: Vec<Option<Told>>, written: Result<(), Unavailable>) {
+    for durable in durable.into_iter().flatten() {
+        let _gone = durable.send(written);
     }
-    if let Some(directory) = path.parent() {
-        // The file's name must survive a crash as well as its content.
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(file)
 }
 
-/// A file that was removed or renamed takes records as before, but nobody will find them there (promise P1).
-fn reachable(file: &File, path: &Path) -> io::Result<()> {
-    let (open, named) = (file.metadata()?, fs::metadata(path)?);
-    let same = (open.dev(), open.ino()) == (named.dev(), named.ino());
-    if same { Ok(()) } else { Err(io::Error::new(io::ErrorKind::NotFound, "the file was replaced")) }
+/// `count` records are missing here.
+fn gap(count: u64) -> Draft {
+    let members = Map::from_iter([("count".to_owned(), json!(count))]);
+    own(AuditStage::Gap, None, &members)
 }
 
-/// JSON escapes every line break, so that one record is one line whatever it contains.
-fn push_line(lines: &mut Vec<u8>, record: &Record) {
-    // Writing to memory does not fail, and a record has only string keys.
-    if serde_json::to_writer(&mut *lines, record).is_ok() {
-        lines.push(b'\n');
-    }
+/// Runs the writer in a thread of its own, as the disk blocks it.
+pub(super) fn spawn(writer: Writer, entries: Receiver<Entry>) -> std::io::Result<thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    thread::Builder::new().name("audit".to_owned()).spawn(move || runtime.block_on(writer.run(entries)))
 }

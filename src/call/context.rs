@@ -42,6 +42,7 @@ struct Cells {
     dry_run: OnceLock<()>,
     limited: OnceLock<()>,
     permitted: OnceLock<()>,
+    maybe_intended: OnceLock<()>,
     intended: OnceLock<()>,
     own: OnceLock<()>,
 }
@@ -76,6 +77,7 @@ impl Context {
             dry_run: OnceLock::new(),
             limited: OnceLock::new(),
             permitted: OnceLock::new(),
+            maybe_intended: OnceLock::new(),
             intended: OnceLock::new(),
             own: OnceLock::new(),
         }))
@@ -252,6 +254,15 @@ impl Context {
 
     pub fn set_intended(&self) {
         self.0.intended.get_or_init(|| ());
+    }
+
+    /// Whether the call's intent may come to be on disk though nobody waits for it any more, so that its end is owed.
+    pub fn is_maybe_intended(&self) -> bool {
+        self.0.maybe_intended.get().is_some()
+    }
+
+    pub fn set_maybe_intended(&self) {
+        self.0.maybe_intended.get_or_init(|| ());
     }
 
     /// Whether the gateway answers by itself, so that nothing of the call goes upstream.

@@ -62,7 +62,7 @@ type Way = (i32, u32, Vec<u8>);
 pub async fn run() -> Result<(), BoxError> {
     let folder = tempfile::tempdir()?;
     let metrics = Metrics::new();
-    let log = audit::Log::open(&folder.path().join("audit"), metrics.clone())?;
+    let log = audit::Log::open(&audit::Config::at(folder.path().join("audit")), metrics.clone())?;
     let gateways = Arc::new(Gateways { log, metrics, folder, made: Mutex::default() });
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut calls = JoinSet::new();

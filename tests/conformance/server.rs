@@ -65,7 +65,7 @@ pub async fn run() -> Result<(), BoxError> {
     let port = listener.local_addr()?.port();
     let folder = tempfile::tempdir()?;
     let metrics = Metrics::new();
-    let log = audit::Log::open(folder.path(), metrics.clone())?;
+    let log = audit::Log::open(&audit::Config::at(folder.path()), metrics.clone())?;
     let service = service(&request, log, metrics)?;
     let server = Server::new(Config::default(), Shutdown { grace: Duration::from_secs(1) })?;
     let drain = CancellationToken::new();

@@ -330,7 +330,7 @@ impl Handle for Panics {
 async fn a_handler_that_panics() {
     let directory = tempfile::tempdir().unwrap();
     let metrics = Metrics::new();
-    let log = audit::Log::open(directory.path(), metrics.clone()).unwrap();
+    let log = audit::Log::open(&audit::Config::at(directory.path()), metrics.clone()).unwrap();
     let key = value!([{"id": "ci", "subject": "ci", "org": "acme",
         "sha256": prebuild_gateway::identity::api_key::KeyHash::of(ACME_KEY).to_string()}]);
     let keys: Vec<prebuild_gateway::identity::Config> = serde_json::from_value(key).unwrap();

@@ -1,0 +1,106 @@
+//! Where the next record goes: its number, the hash before it, and the tree over all before it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    line::{self, Draft, Place},
+    tree::{Frontier, Hash},
+};
+use crate::{call::RequestId, telemetry::metrics::AuditStage};
+
+/// The end of a log.
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    log: String,
+    tree: Frontier,
+    prev: Hash,
+}
+
+/// Intents that have no end yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OpenIntents {
+    by_request: HashMap<RequestId, u64>,
+    by_sequence: BTreeMap<u64, RequestId>,
+}
+
+impl Chain {
+    /// Of a log in which there is nothing.
+    pub(super) fn new(log: impl Into<String>) -> Self {
+        Self { log: log.into(), tree: Frontier::default(), prev: Hash::default() }
+    }
+
+    /// Goes on behind records of which there is this tree, the last of them with this hash.
+    pub(super) fn resume(log: impl Into<String>, tree: Frontier, prev: Hash) -> Self {
+        Self { log: log.into(), tree, prev }
+    }
+
+    /// The sequence number of the next record.
+    pub(super) fn next(&self) -> u64 {
+        self.tree.size()
+    }
+
+    pub(super) fn tree(&self) -> &Frontier {
+        &self.tree
+    }
+
+    /// Gives the record its place.
+    pub(super) fn add(&mut self, tail: &[u8], lines: &mut Vec<u8>) {
+        let place = Place { log: &self.log, sequence: self.next(), prev: self.prev };
+        let leaf = line::write(place, tail, lines);
+        self.push(leaf);
+    }
+
+    /// A record that is there already, if this is its place.
+    pub(super) fn follow(&mut self, record: &[u8], read: &line::Read<'_>) -> bool {
+        let is_next = (read.metadata.sequence, read.unmapped.prev) == (self.next(), self.prev)
+            && read.metadata.log_name == self.log;
+        if is_next {
+            self.push(Hash::leaf(record));
+        }
+        is_next
+    }
+
+    fn push(&mut self, leaf: Hash) {
+        self.tree.push(leaf);
+        self.prev = leaf;
+    }
+}
+
+impl OpenIntents {
+    pub(super) fn len(&self) -> u64 {
+        self.by_sequence.len() as u64
+    }
+
+    /// The sequence number of the oldest.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.by_sequence.keys().next().copied()
+    }
+
+    /// Whether this ends one of them.
+    pub(super) fn is_end(&self, draft: &Draft) -> bool {
+        draft.stage != AuditStage::Intent
+            && draft.request.is_some_and(|request| self.by_request.contains_key(&request))
+    }
+
+    /// The record is in the log.
+    pub(super) fn note(&mut self, sequence: u64, draft: &Draft) {
+        let Some(request) = draft.request else { return };
+        match draft.stage {
+            AuditStage::Intent => {
+                self.by_request.insert(request, sequence);
+                self.by_sequence.insert(sequence, request);
+            }
+            AuditStage::Outcome | AuditStage::Reject | AuditStage::Recovered => {
+                if let Some(sequence) = self.by_request.remove(&request) {
+                    self.by_sequence.remove(&sequence);
+                }
+            }
+            AuditStage::Segment
+            | AuditStage::Aggregate
+            | AuditStage::Gap
+            | AuditStage::Checkpoint
+            | AuditStage::Pruned
+            | AuditStage::Shutdown => {}
+        }
+    }
+}

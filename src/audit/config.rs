@@ -1,0 +1,82 @@
+//! `[audit]`
+
+use std::{path::PathBuf, time::Duration};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Read whole at start, so that it bounds how long that takes.
+const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
+const DEFAULT_SEGMENT_AGE: Duration = Duration::from_secs(24 * 3600);
+/// At some 3 KiB a mutation that is one a second for a month.
+const DEFAULT_KEEP_BYTES: u64 = 8 << 30;
+/// What auditors ask for is a year, and some time to ask.
+const DEFAULT_KEEP_AGE: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// `[audit]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the logs live, one in a directory of its own for each instance; created if it is not there.
+    pub directory: PathBuf,
+    /// The name of this instance, and of its directory: letters, digits, `.`, `_` and `-`. By default the host's.
+    #[serde(default = "host_name")]
+    pub instance: String,
+    /// A file of more bytes is closed, and a new one begun: from 1 MiB to 256 MiB.
+    #[serde(default = "default_segment_bytes")]
+    pub segment_bytes: u64,
+    /// So is one that is older: from 1min to 30d.
+    #[serde(default = "default_segment_age", with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub segment_age: Duration,
+    /// Of more bytes than this the oldest files are removed: at least four times `segment_bytes`.
+    #[serde(default = "default_keep_bytes")]
+    pub keep_bytes: u64,
+    /// Files that are older are removed: at least 1d.
+    #[serde(default = "default_keep_age", with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub keep_age: Duration,
+}
+
+impl Config {
+    /// With defaults for the rest.
+    pub fn at(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            instance: host_name(),
+            segment_bytes: DEFAULT_SEGMENT_BYTES,
+            segment_age: DEFAULT_SEGMENT_AGE,
+            keep_bytes: DEFAULT_KEEP_BYTES,
+            keep_age: DEFAULT_KEEP_AGE,
+        }
+    }
+
+    /// Whether it is good for the name of a directory, and for a line of JSON.
+    pub fn is_instance(name: &str) -> bool {
+        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        (1..=200).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(is_good)
+    }
+}
+
+/// A host's name may have other characters than a directory is to have here.
+fn host_name() -> String {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy().into_owned();
+    if Config::is_instance(&name) { name } else { "gateway".to_owned() }
+}
+
+fn default_segment_bytes() -> u64 {
+    DEFAULT_SEGMENT_BYTES
+}
+
+fn default_segment_age() -> Duration {
+    DEFAULT_SEGMENT_AGE
+}
+
+fn default_keep_bytes() -> u64 {
+    DEFAULT_KEEP_BYTES
+}
+
+fn default_keep_age() -> Duration {
+    DEFAULT_KEEP_AGE
+}

@@ -1,0 +1,378 @@
+//! One log on disk, with the right to write it: what of it can be trusted, and going on in a new file after a failure.
+
+use std::{
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Signer,
+    chain::{Chain, OpenIntents},
+    instance::{self, Instance},
+    line::Draft,
+    record::own,
+    recover::{self, Past, recover},
+    retention::{Closed, Retention},
+    segment::{self, Segment},
+};
+use crate::telemetry::metrics::AuditStage;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest record: what a call's end may need, whatever upstream has answered.
+pub(super) const MAX_RECORD: u64 = 16 << 10;
+/// Beside the ends: a gap, a checkpoint, the end of the process, and one to spare.
+const SPARE: u64 = 4 * MAX_RECORD;
+/// Between two checkpoints, where there is something new. With a group's time and a tick it is below a second.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(700);
+
+/// Where the log is, and how its files are cut.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) directory: PathBuf,
+    /// Bytes after which a segment is closed.
+    pub(super) segment_bytes: u64,
+    /// So is one that is older, if there is something in it.
+    pub(super) segment_age: Duration,
+    pub(super) retention: Retention,
+}
+
+/// The log.
+#[derive(Debug)]
+pub(super) struct Journal {
+    settings: Settings,
+    signer: Signer,
+    name: String,
+    instance: Option<Instance>,
+    /// None after a failure: a file that failed once is never trusted again.
+    segment: Option<Segment>,
+    closed: Vec<Closed>,
+    chain: Chain,
+    open: OpenIntents,
+    /// So many records are on stable storage, in files that can be reached.
+    trusted: u64,
+    checkpoint: Checkpoint,
+}
+
+/// The newest one.
+#[derive(Debug)]
+struct Checkpoint {
+    /// Records with it: at this length of the log there is nothing new.
+    length: u64,
+    /// Records that it speaks for.
+    covers: u64,
+    at: Instant,
+    /// To be told elsewhere, once it is on disk.
+    untold: Option<String>,
+}
+
+/// Why records are not in the log.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// There is no room for them. The log is as it was.
+    Full(io::Error),
+    /// The file failed; they are void.
+    Broken(io::Error),
+}
+
+impl Journal {
+    /// Takes the log `name`, or the first of its successors that nobody holds, and closes what its last writer left open.
+    ///
+    /// # Errors
+    /// It cannot be made, read or written.
+    pub(super) fn open(settings: Settings, name: &str, signer: &Signer) -> io::Result<Self> {
+        let instance = Instance::take(&settings.directory, name)?;
+        Self::resume(settings, instance, signer)
+    }
+
+    /// As [`open`](Self::open), of a log that is held.
+    pub(super) fn resume(settings: Settings, instance: Instance, signer: &Signer) -> io::Result<Self> {
+        let Past { chain, segments, open } = recover(&instance)?;
+        let name = instance.name().to_owned();
+        let signer = signer.named(&name);
+        let checkpoint = Checkpoint { length: 0, covers: 0, at: Instant::now(), untold: None };
+        let mut journal = Self {
+            trusted: chain.next(),
+            settings,
+            signer,
+            name,
+            instance: Some(instance),
+            segment: None,
+            closed: segments.into_iter().map(Closed::of).collect::<io::Result<_>>()?,
+            chain,
+            open: OpenIntents::default(),
+            checkpoint,
+        };
+        journal.begin_segment()?;
+        if let Some(last) = journal.closed.last() {
+            segment::close(&last.path)?;
+        }
+        let ends: Vec<_> =
+            open.iter().filter_map(|(sequence, record)| recovered(*sequence, record)).collect();
+        if !ends.is_empty() {
+            tracing::warn!(calls = ends.len(), "the end of these calls is not known; the audit log says so");
+        }
+        journal.append(&ends, true).map_err(io::Error::from)?;
+        Ok(journal)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether records can be appended.
+    pub(super) fn is_open(&self) -> bool {
+        self.segment.is_some()
+    }
+
+    /// Whether the end of some call is owed that this belongs to.
+    pub(super) fn is_owed(&self, draft: &Draft) -> bool {
+        self.open.is_end(draft)
+    }
+
+    /// Appends records, with a checkpoint behind them if one is due, and brings them to stable storage if that is asked for.
+    /// What ends a call for which room was kept always has room.
+    pub(super) fn append(&mut self, drafts: &[Draft], sync: bool) -> Result<(), Fault> {
+        // Only ends need no more room than was kept for them.
+        if drafts.iter().any(|draft| !self.open.is_end(draft)) {
+            let opens = drafts.iter().filter(|draft| draft.stage == AuditStage::Intent).count() as u64;
+            let bytes = drafts.iter().map(|draft| draft.tail.len() as u64 + 512).sum::<u64>();
+            self.reserve(bytes + opens * MAX_RECORD)?;
+        }
+        let first = self.chain.next();
+        let mut lines = Vec::with_capacity(drafts.iter().map(|draft| draft.tail.len() + 512).sum());
+        for draft in drafts {
+            self.chain.add(&draft.tail, &mut lines);
+        }
+        if self.is_checkpoint_due() {
+            self.sign(&mut lines);
+        }
+        self.write(&lines, sync)?;
+        for (draft, sequence) in drafts.iter().zip(first..) {
+            self.open.note(sequence, draft);
+        }
+        Ok(())
+    }
+
+    /// What is due by time alone: whether the files are still there, stable storage for what nobody waited for, a
+    /// checkpoint, a new segment, and the removal of old ones.
+    pub(super) fn tick(&mut self) -> Result<(), Fault> {
+        self.look()?;
+        if self.is_checkpoint_due() {
+            let mut lines = Vec::new();
+            self.sign(&mut lines);
+            self.write(&lines, true)?;
+        } else if self.trusted < self.chain.next() {
+            self.write(&[], true)?;
+        }
+        self.rotate()?;
+        self.prune()
+    }
+
+    /// Whether what was written can be found.
+    pub(super) fn look(&mut self) -> Result<(), Fault> {
+        let looked = match (&self.instance, &self.segment) {
+            (Some(instance), Some(segment)) => instance.is_in_place().and_then(|()| segment.check()),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        };
+        looked.map_err(|error| self.fail(error))
+    }
+
+    /// Whether there is room for a record more.
+    pub(super) fn find_room(&mut self) -> Result<(), Fault> {
+        self.reserve(2 * MAX_RECORD)
+    }
+
+    /// The checkpoint that is to be told elsewhere.
+    pub(super) fn untold(&mut self) -> Option<String> {
+        self.checkpoint.untold.take_if(|_| self.trusted >= self.checkpoint.length)
+    }
+
+    /// After a failure: a new file, in the same directory if it is still there.
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
+        if self.is_open() {
+            return Ok(());
+        }
+        if self.instance.as_ref().is_none_or(|instance| instance.is_in_place().is_err()) {
+            // First, so that its lock is free where the directory is the same.
+            self.instance = None;
+            instance::make(&self.settings.directory.join(&self.name))?;
+            self.instance = Instance::hold(&self.settings.directory, &self.name)?;
+        }
+        self.begin_segment()
+    }
+
+    /// The last words of a process that ends in order.
+    pub(super) fn close(mut self) -> Result<(), Fault> {
+        let mut lines = Vec::new();
+        self.chain.add(&own(AuditStage::Shutdown, None, &Map::new()).tail, &mut lines);
+        self.sign(&mut lines);
+        self.write(&lines, true)?;
+        match self.segment.take() {
+            Some(segment) => segment.close().map_err(Fault::Broken),
+            None => Ok(()),
+        }
+    }
+
+    /// So many records were written since they were last known to be on stable storage.
+    pub(super) fn in_doubt(&self) -> u64 {
+        self.chain.next() - self.trusted
+    }
+
+    /// So many bytes, beside what is kept for the ends of calls.
+    fn reserve(&mut self, bytes: u64) -> Result<(), Fault> {
+        let Some(segment) = &mut self.segment else { return Err(not_open()) };
+        let end = segment.size() + bytes + self.open.len() * MAX_RECORD + SPARE;
+        segment.reserve(end).map_err(Fault::Full)
+    }
+
+    fn write(&mut self, lines: &[u8], sync: bool) -> Result<(), Fault> {
+        let Some(segment) = &mut self.segment else { return Err(not_open()) };
+        let written = segment.append(lines).and_then(|()| if sync { segment.sync() } else { Ok(()) });
+        written.map_err(|error| self.fail(error))?;
+        if sync {
+            self.trusted = self.chain.next();
+        }
+        Ok(())
+    }
+
+    /// Nothing that was written since the last sync counts, nor anything in a file that is not where it was.
+    fn fail(&mut self, error: io::Error) -> Fault {
+        if let Some(segment) = self.segment.take() {
+            if segment.check().is_err() {
+                self.trusted = self.trusted.min(segment.first());
+            }
+            self.closed.push(Closed {
+                first: segment.first(),
+                path: segment.path().to_owned(),
+                bytes: segment.size(),
+            });
+        }
+        Fault::Broken(error)
+    }
+
+    fn begin_segment(&mut self) -> io::Result<()> {
+        let Some(instance) = &self.instance else { return Err(io::ErrorKind::NotConnected.into()) };
+        let next = self.chain.next();
+        let mut segment = Segment::create(instance.path(), next)?;
+        if let Err(error) = segment.reserve(SPARE + (self.open.len() + 1) * MAX_RECORD) {
+            // Nothing is in it, and its name is to be had again.
+            std::fs::remove_file(segment.path())?;
+            return Err(error);
+        }
+        let members = [
+            ("tree", json!(self.chain.tree().roots())),
+            ("trusted", json!(self.trusted)),
+            ("open_from", json!(self.open.oldest().unwrap_or(next))),
+        ];
+        let head = own(AuditStage::Segment, None, &members_of(members));
+        let mut lines = Vec::new();
+        self.chain.add(&head.tail, &mut lines);
+        segment.append(&lines)?;
+        segment.sync()?;
+        instance.sync()?;
+        self.segment = Some(segment);
+        self.trusted = self.chain.next();
+        Ok(())
+    }
+
+    /// The room that is kept for ends goes along: without it, the old segment grows on.
+    fn rotate(&mut self) -> Result<(), Fault> {
+        let Some(segment) = &self.segment else { return Ok(()) };
+        let is_old = segment.opened().elapsed() >= self.settings.segment_age
+            && self.chain.next() > segment.first() + 2;
+        if segment.size() < self.settings.segment_bytes && !is_old {
+            return Ok(());
+        }
+        self.write(&[], true)?;
+        let Some(old) = self.segment.take() else { return Ok(()) };
+        match self.begin_segment() {
+            Ok(()) => {
+                self.closed.push(Closed {
+                    first: old.first(),
+                    path: old.path().to_owned(),
+                    bytes: old.size(),
+                });
+                // Everything in it is on stable storage; that it cannot be made read-only changes nothing of that.
+                if let Err(error) = old.close() {
+                    tracing::warn!(%error, "an audit segment could not be closed in order");
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => self.segment = Some(old),
+            Err(error) => return Err(self.fail(error)),
+        }
+        Ok(())
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.chain.next() > self.checkpoint.length && self.checkpoint.at.elapsed() >= CHECKPOINT_EVERY
+    }
+
+    /// Appends a checkpoint over all before it.
+    fn sign(&mut self, lines: &mut Vec<u8>) {
+        let tree = self.chain.tree();
+        let (covers, note) = (tree.size(), self.signer.checkpoint(tree.size(), tree.root()));
+        let members = members_of([("checkpoint", json!(note))]);
+        self.chain.add(&own(AuditStage::Checkpoint, None, &members).tail, lines);
+        self.checkpoint =
+            Checkpoint { length: self.chain.next(), covers, at: Instant::now(), untold: Some(note) };
+    }
+
+    /// Removes what retention does not keep. Only what a checkpoint speaks for, and after a record that says so.
+    fn prune(&mut self) -> Result<(), Fault> {
+        let Some(current) = &self.segment else { return Ok(()) };
+        let doomed = self.settings.retention.doomed(&self.closed, current.size());
+        let (Some(oldest), 1..) = (self.closed.first().map(|closed| closed.first), doomed) else { return Ok(()) };
+        let closed = self.closed.iter().map(|closed| (closed.first, &*closed.path));
+        let rest = closed.chain([(current.first(), current.path())]).enumerate().skip(doomed);
+        // The log goes on from its first record; what has none was lost before.
+        let kept = rest.filter_map(|(index, (first, path))| {
+            let root = recover::root_before(&self.name, path).ok()?;
+            Some((index, first, root))
+        });
+        let Some((index, size, root)) = kept.into_iter().next() else { return Ok(()) };
+        if size > self.checkpoint.covers {
+            return Ok(());
+        }
+        let root = STANDARD.encode(root.as_bytes());
+        let members = [("first", json!(oldest)), ("size", json!(size)), ("root", json!(root))];
+        let mut lines = Vec::new();
+        self.chain.add(&own(AuditStage::Pruned, None, &members_of(members)).tail, &mut lines);
+        self.sign(&mut lines);
+        self.write(&lines, true)?;
+        for closed in self.closed.drain(..index) {
+            if let Err(error) = std::fs::remove_file(&closed.path) {
+                tracing::warn!(%error, "an audit segment could not be removed");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_open() -> Fault {
+    Fault::Broken(io::ErrorKind::NotConnected.into())
+}
+
+fn members_of<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The end of a call that a crash left without one. Whose call it was, and what it was, is as its intent has it.
+fn recovered(sequence: u64, intent: &[u8]) -> Option<Draft> {
+    let read = super::line::read(intent)?;
+    let request = read.request()?;
+    Some(own(AuditStage::Recovered, Some(request), &members_of([("intent", json!(sequence))])))
+}
+
+impl From<Fault> for io::Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Full(error) | Fault::Broken(error) => error,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The start: takes the log, and closes what crashes left open in it and in logs beside it.
+
+use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt as _};
+
+use super::{
+    Config, Signer,
+    instance::Instance,
+    journal::{Journal, Settings},
+    recover::is_ended,
+    retention::Retention,
+};
+
+pub(super) fn journal(config: &Config) -> io::Result<Journal> {
+    let Config { directory, .. } = config;
+    // For the gateway's own user alone: it says who did what.
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let signer = Signer::default();
+    let settings = Settings {
+        directory: directory.clone(),
+        segment_bytes: config.segment_bytes,
+        segment_age: config.segment_age,
+        retention: Retention { bytes: config.keep_bytes, age: config.keep_age },
+    };
+    let journal = Journal::open(settings.clone(), &config.instance, &signer)?;
+    for other in Instance::others(directory, journal.name())? {
+        if let Err(error) = recover_other(&settings, &other, &signer) {
+            tracing::warn!(log = other, %error, "the audit log of another instance cannot be closed");
+        }
+    }
+    Ok(journal)
+}
+
+/// A log that nobody writes, and whose last writer did not end in order: a pod that is gone, for instance.
+fn recover_other(settings: &Settings, name: &str, signer: &Signer) -> io::Result<()> {
+    let Some(instance) = Instance::hold(&settings.directory, name)? else { return Ok(()) };
+    if is_ended(&instance)? {
+        return Ok(());
+    }
+    Journal::resume(settings.clone(), instance, signer)?.close()?;
+    Ok(())
+}
