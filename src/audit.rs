@@ -18,8 +18,11 @@ use crate::{
     telemetry::metrics::AuditStage,
 };
 
+pub mod checkpoint;
+pub mod key;
 pub mod line;
 mod log;
+pub mod note;
 pub mod record;
 #[cfg(test)]
 mod tests;
