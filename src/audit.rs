@@ -20,11 +20,14 @@ use crate::{
 };
 
 mod chain;
+pub mod checkpoint;
 mod config;
 mod instance;
 mod journal;
+pub mod key;
 pub mod line;
 mod log;
+pub mod note;
 mod open;
 pub mod record;
 mod recover;

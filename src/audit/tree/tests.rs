@@ -8,7 +8,7 @@ fn root_of(leaves: &[Hash]) -> Hash {
         [] => Hash::of(&[]),
         [leaf] => *leaf,
         leaves => {
-            let half = (leaves.len() as u64).next_power_of_two() as usize / 2;
+            let half = leaves.len().next_power_of_two() / 2;
             Hash::node(&root_of(&leaves[..half]), &root_of(&leaves[half..]))
         }
     }
