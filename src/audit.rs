@@ -42,7 +42,6 @@ mod writer;
 pub use config::Config;
 pub use log::{Log, OpenError, Unavailable};
 use record::Record;
-use signer::Signer;
 
 /// How long a call waits for its record. A disk that takes longer counts as gone (promise P5).
 const PATIENCE: Duration = Duration::from_secs(2);

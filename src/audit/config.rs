@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::key::Origin;
+
 /// Read whole at start, so that it bounds how long that takes.
 const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
 const DEFAULT_SEGMENT_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -12,6 +14,10 @@ const DEFAULT_SEGMENT_AGE: Duration = Duration::from_secs(24 * 3600);
 const DEFAULT_KEEP_BYTES: u64 = 8 << 30;
 /// What auditors ask for is a year, and some time to ask.
 const DEFAULT_KEEP_AGE: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// With `-100` behind it, it is a file's name; with the origin before it, a key's.
+const MAX_INSTANCE: usize = 200;
+const MAX_ORIGIN: usize = 50;
 
 /// `[audit]`
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -22,6 +28,15 @@ pub struct Config {
     /// The name of this instance, and of its directory: letters, digits, `.`, `_` and `-`. By default the host's.
     #[serde(default = "host_name")]
     pub instance: String,
+    /// Signs checkpoints: a file with an Ed25519 key (PKCS #8, PEM), closed to others. By default `signing-key.pem` beside
+    /// the logs, made at the first start: whoever can write there can also sign.
+    pub signing_key: Option<PathBuf>,
+    /// What checkpoints name the logs by, with `/<instance>` behind it: best a name that nobody else uses.
+    #[serde(default = "default_origin")]
+    pub origin: String,
+    /// The newest checkpoint also stands in this file, which must not be in `directory`. By default it is in the gateway's
+    /// own log.
+    pub checkpoints: Option<PathBuf>,
     /// A file of more bytes is closed, and a new one begun: from 1 MiB to 256 MiB.
     #[serde(default = "default_segment_bytes")]
     pub segment_bytes: u64,
@@ -44,6 +59,9 @@ impl Config {
         Self {
             directory: directory.into(),
             instance: host_name(),
+            signing_key: None,
+            origin: default_origin(),
+            checkpoints: None,
             segment_bytes: DEFAULT_SEGMENT_BYTES,
             segment_age: DEFAULT_SEGMENT_AGE,
             keep_bytes: DEFAULT_KEEP_BYTES,
@@ -51,10 +69,14 @@ impl Config {
         }
     }
 
-    /// Whether it is good for the name of a directory, and for a line of JSON.
-    pub fn is_instance(name: &str) -> bool {
-        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        (1..=200).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(is_good)
+    /// Whether the instance's name is good for a directory, and for a line of JSON.
+    pub fn has_instance(&self) -> bool {
+        is_instance(&self.instance)
+    }
+
+    /// Whether the origin is good for the name of a key, whatever the instance is.
+    pub fn has_origin(&self) -> bool {
+        (1..=MAX_ORIGIN).contains(&self.origin.len()) && self.origin.parse::<Origin>().is_ok()
     }
 }
 
@@ -62,7 +84,16 @@ impl Config {
 fn host_name() -> String {
     let system = rustix::system::uname();
     let name = system.nodename().to_string_lossy().into_owned();
-    if Config::is_instance(&name) { name } else { "gateway".to_owned() }
+    if is_instance(&name) { name } else { "gateway".to_owned() }
+}
+
+fn is_instance(name: &str) -> bool {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=MAX_INSTANCE).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(is_good)
+}
+
+fn default_origin() -> String {
+    "prebuild-gateway".to_owned()
 }
 
 fn default_segment_bytes() -> u64 {

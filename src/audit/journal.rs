@@ -10,7 +10,6 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Signer,
     chain::{Chain, OpenIntents},
     instance::{self, Instance},
     line::Draft,
@@ -18,12 +17,16 @@ use super::{
     recover::{self, Past, recover},
     retention::{Closed, Retention},
     segment::{self, Segment},
+    signer::{self, LogSigner, Signer},
+    tree::Frontier,
 };
 use crate::telemetry::metrics::AuditStage;
 
 #[cfg(test)]
 mod tests;
 
+/// What others check the log with, beside it: good for who trusts the directory.
+const PUBLIC_KEY: &str = "key.pub";
 /// The longest record: what a call's end may need, whatever upstream has answered.
 pub(super) const MAX_RECORD: u64 = 16 << 10;
 /// Beside the ends: a gap, a checkpoint, the end of the process, and one to spare.
@@ -46,7 +49,7 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) struct Journal {
     settings: Settings,
-    signer: Signer,
+    signer: LogSigner,
     name: String,
     instance: Option<Instance>,
     /// None after a failure: a file that failed once is never trusted again.
@@ -54,8 +57,10 @@ pub(super) struct Journal {
     closed: Vec<Closed>,
     chain: Chain,
     open: OpenIntents,
-    /// So many records are on stable storage, in files that can be reached.
-    trusted: u64,
+    /// Before the segment's first record.
+    begun: Frontier,
+    /// What is on stable storage, in files that can be reached.
+    trusted: Frontier,
     checkpoint: Checkpoint,
 }
 
@@ -94,10 +99,13 @@ impl Journal {
     pub(super) fn resume(settings: Settings, instance: Instance, signer: &Signer) -> io::Result<Self> {
         let Past { chain, segments, open } = recover(&instance)?;
         let name = instance.name().to_owned();
-        let signer = signer.named(&name);
+        let signer =
+            signer.named(&name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        signer::replace(&instance.path().join(PUBLIC_KEY), &signer.verifier_key())?;
         let checkpoint = Checkpoint { length: 0, covers: 0, at: Instant::now(), untold: None };
         let mut journal = Self {
-            trusted: chain.next(),
+            trusted: chain.tree().clone(),
+            begun: chain.tree().clone(),
             settings,
             signer,
             name,
@@ -167,7 +175,7 @@ impl Journal {
             let mut lines = Vec::new();
             self.sign(&mut lines);
             self.write(&lines, true)?;
-        } else if self.trusted < self.chain.next() {
+        } else if self.in_doubt() > 0 {
             self.write(&[], true)?;
         }
         self.rotate()?;
@@ -188,9 +196,12 @@ impl Journal {
         self.reserve(2 * MAX_RECORD)
     }
 
-    /// The checkpoint that is to be told elsewhere.
-    pub(super) fn untold(&mut self) -> Option<String> {
-        self.checkpoint.untold.take_if(|_| self.trusted >= self.checkpoint.length)
+    /// Tells the newest checkpoint elsewhere, once it is on disk.
+    pub(super) fn tell(&mut self) {
+        let is_there = self.trusted.size() >= self.checkpoint.length;
+        if let Some(note) = self.checkpoint.untold.take_if(|_| is_there) {
+            self.signer.tell(&note);
+        }
     }
 
     /// After a failure: a new file, in the same directory if it is still there.
@@ -203,6 +214,12 @@ impl Journal {
             self.instance = None;
             instance::make(&self.settings.directory.join(&self.name))?;
             self.instance = Instance::hold(&self.settings.directory, &self.name)?;
+            if let Some(instance) = &self.instance
+                && segment::list(instance.path())?.is_empty()
+            {
+                self.trusted = Frontier::default();
+                self.closed.clear();
+            }
         }
         self.begin_segment()
     }
@@ -213,6 +230,7 @@ impl Journal {
         self.chain.add(&own(AuditStage::Shutdown, None, &Map::new()).tail, &mut lines);
         self.sign(&mut lines);
         self.write(&lines, true)?;
+        self.tell();
         match self.segment.take() {
             Some(segment) => segment.close().map_err(Fault::Broken),
             None => Ok(()),
@@ -221,7 +239,7 @@ impl Journal {
 
     /// So many records were written since they were last known to be on stable storage.
     pub(super) fn in_doubt(&self) -> u64 {
-        self.chain.next() - self.trusted
+        self.chain.next() - self.trusted.size()
     }
 
     /// So many bytes, beside what is kept for the ends of calls.
@@ -236,7 +254,7 @@ impl Journal {
         let written = segment.append(lines).and_then(|()| if sync { segment.sync() } else { Ok(()) });
         written.map_err(|error| self.fail(error))?;
         if sync {
-            self.trusted = self.chain.next();
+            self.trusted = self.chain.tree().clone();
         }
         Ok(())
     }
@@ -244,8 +262,9 @@ impl Journal {
     /// Nothing that was written since the last sync counts, nor anything in a file that is not where it was.
     fn fail(&mut self, error: io::Error) -> Fault {
         if let Some(segment) = self.segment.take() {
-            if segment.check().is_err() {
-                self.trusted = self.trusted.min(segment.first());
+            // Of a file that is not what was written nothing counts.
+            if segment.check().is_err() && self.begun.size() < self.trusted.size() {
+                self.trusted = self.begun.clone();
             }
             self.closed.push(Closed {
                 first: segment.first(),
@@ -265,19 +284,23 @@ impl Journal {
             std::fs::remove_file(segment.path())?;
             return Err(error);
         }
-        let members = [
+        let mut members = members_of([
             ("tree", json!(self.chain.tree().roots())),
-            ("trusted", json!(self.trusted)),
+            ("trusted", json!(self.trusted.size())),
             ("open_from", json!(self.open.oldest().unwrap_or(next))),
-        ];
-        let head = own(AuditStage::Segment, None, &members_of(members));
+        ]);
+        if self.in_doubt() > 0 {
+            members.insert("trusted_tree".to_owned(), json!(self.trusted.roots()));
+        }
+        let begun = self.chain.tree().clone();
         let mut lines = Vec::new();
-        self.chain.add(&head.tail, &mut lines);
+        self.chain.add(&own(AuditStage::Segment, None, &members).tail, &mut lines);
         segment.append(&lines)?;
         segment.sync()?;
         instance.sync()?;
         self.segment = Some(segment);
-        self.trusted = self.chain.next();
+        self.begun = begun;
+        self.trusted = self.chain.tree().clone();
         Ok(())
     }
 
@@ -316,7 +339,7 @@ impl Journal {
     /// Appends a checkpoint over all before it.
     fn sign(&mut self, lines: &mut Vec<u8>) {
         let tree = self.chain.tree();
-        let (covers, note) = (tree.size(), self.signer.checkpoint(tree.size(), tree.root()));
+        let (covers, note) = (tree.size(), self.signer.sign(tree.size(), tree.root()));
         let members = members_of([("checkpoint", json!(note))]);
         self.chain.add(&own(AuditStage::Checkpoint, None, &members).tail, lines);
         self.checkpoint =
@@ -327,7 +350,9 @@ impl Journal {
     fn prune(&mut self) -> Result<(), Fault> {
         let Some(current) = &self.segment else { return Ok(()) };
         let doomed = self.settings.retention.doomed(&self.closed, current.size());
-        let (Some(oldest), 1..) = (self.closed.first().map(|closed| closed.first), doomed) else { return Ok(()) };
+        let (Some(oldest), 1..) = (self.closed.first().map(|closed| closed.first), doomed) else {
+            return Ok(());
+        };
         let closed = self.closed.iter().map(|closed| (closed.first, &*closed.path));
         let rest = closed.chain([(current.first(), current.path())]).enumerate().skip(doomed);
         // The log goes on from its first record; what has none was lost before.

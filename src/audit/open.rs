@@ -3,18 +3,19 @@
 use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt as _};
 
 use super::{
-    Config, Signer,
+    Config,
     instance::Instance,
     journal::{Journal, Settings},
     recover::is_ended,
     retention::Retention,
+    signer::Signer,
 };
 
 pub(super) fn journal(config: &Config) -> io::Result<Journal> {
     let Config { directory, .. } = config;
     // For the gateway's own user alone: it says who did what.
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let signer = Signer::default();
+    let signer = Signer::of(config)?;
     let settings = Settings {
         directory: directory.clone(),
         segment_bytes: config.segment_bytes,

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{call::RequestId, telemetry::metrics::AuditStage};
 
-/// No record is longer, by far: what is longer is none.
-const MAX_LINE: u64 = 1 << 20;
+/// With its line feed. What is longer is no record.
+const MAX_LINE: u64 = 1 << 16;
 /// What a crash left behind the last record is kept under this ending, for whoever wants to see it.
 const TORN: &str = "torn";
 

@@ -198,19 +198,12 @@ impl Writer {
         if !self.healthy.load(Ordering::Relaxed) && self.probe().is_ok() {
             self.tell_gap();
         }
-        self.tell_checkpoint();
+        self.journal.tell();
     }
 
     /// Of the records in doubt nobody is told twice.
     fn in_doubt(&self) -> u64 {
         if self.journal.is_open() { self.journal.in_doubt() } else { 0 }
-    }
-
-    /// Checkpoints stand in a second place, out of reach of whoever can write the first.
-    fn tell_checkpoint(&mut self) {
-        if let Some(checkpoint) = self.journal.untold() {
-            tracing::info!(log = self.journal.name(), checkpoint, "audit checkpoint");
-        }
     }
 
     fn is_well(&self) {

@@ -12,12 +12,13 @@ use tempfile::TempDir;
 use super::{Journal, Settings};
 use crate::{
     audit::{
-        Signer,
+        Config,
         chain::Chain,
         line::{self, Draft},
         record::own,
         retention::Retention,
         segment,
+        signer::Signer,
         tree::Frontier,
     },
     call::RequestId,
@@ -35,8 +36,12 @@ fn settings(directory: &Path) -> Settings {
     }
 }
 
+fn signer(directory: &Path) -> Signer {
+    Signer::of(&Config::at(directory)).unwrap()
+}
+
 fn open(directory: &Path) -> Journal {
-    Journal::open(settings(directory), LOG, &Signer::default()).unwrap()
+    Journal::open(settings(directory), LOG, &signer(directory)).unwrap()
 }
 
 fn draft(stage: AuditStage, request: RequestId) -> Draft {
@@ -125,7 +130,7 @@ fn it_is_resumed_wherever_a_crash_has_cut_it() {
     // Nobody writes any more; it is as if it had been killed.
     drop(journal);
 
-    for cut in (0..=whole.len()).step_by(7).chain([whole.len()]) {
+    for cut in (0..=whole.len()).step_by(37).chain([whole.len()]) {
         let directory = TempDir::new().unwrap();
         copy(&source.path().join(LOG), &directory.path().join(LOG));
         let name = file.path.file_name().unwrap();
@@ -159,7 +164,7 @@ fn it_is_resumed_wherever_a_crash_has_cut_it() {
 fn intents_of_earlier_segments_are_found_without_reading_all() {
     let directory = TempDir::new().unwrap();
     let settings = Settings { segment_bytes: 2000, ..settings(directory.path()) };
-    let mut journal = Journal::open(settings.clone(), LOG, &Signer::default()).unwrap();
+    let mut journal = Journal::open(settings.clone(), LOG, &signer(directory.path())).unwrap();
     let old = RequestId::new();
     for number in 0..200 {
         let request = if number == 150 { old } else { RequestId::new() };
@@ -176,7 +181,7 @@ fn intents_of_earlier_segments_are_found_without_reading_all() {
     for early in &files[..20] {
         fs::remove_file(&early.path).unwrap();
     }
-    let journal = Journal::open(settings, LOG, &Signer::default()).unwrap();
+    let journal = Journal::open(settings, LOG, &signer(directory.path())).unwrap();
     journal.close().unwrap();
     let all: Vec<_> = files[20..].iter().map(|file| fs::read_to_string(&file.path).unwrap()).collect();
     assert!(all.iter().all(|text| !text.contains("recovered")));
@@ -226,7 +231,7 @@ fn a_log_keeps_what_retention_says_and_tells_what_it_removed() {
         retention: Retention { bytes: 12_000, age: Duration::MAX },
         ..settings(directory.path())
     };
-    let mut journal = Journal::open(settings, LOG, &Signer::default()).unwrap();
+    let mut journal = Journal::open(settings, LOG, &signer(directory.path())).unwrap();
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(1600) {
         let request = RequestId::new();
