@@ -16,8 +16,10 @@ use std::{
 use tokio::sync::mpsc::Receiver;
 
 use super::{
+    line::{self, Place},
     log::{Entry, Gaps, Unavailable},
     record::Record,
+    tree::Hash,
 };
 use crate::{
     error::Reason,
@@ -38,6 +40,8 @@ pub(super) struct Writer {
     gaps: Arc<Gaps>,
     healthy: Arc<AtomicBool>,
     metrics: Metrics,
+    sequence: u64,
+    prev: Hash,
 }
 
 /// What a group asks for besides being written.
@@ -57,7 +61,7 @@ impl Writer {
         healthy: Arc<AtomicBool>,
         metrics: Metrics,
     ) -> Self {
-        Self { path, file: Some(file), gaps, healthy, metrics }
+        Self { path, file: Some(file), gaps, healthy, metrics, sequence: 0, prev: Hash::default() }
     }
 
     /// Runs until it is told to close, or the last handle is gone.
@@ -105,8 +109,8 @@ impl Writer {
         for entry in group {
             match entry {
                 Entry::Record { record, durable } => {
-                    push_line(&mut lines, &record);
-                    self.metrics.audit_recorded(record.stage);
+                    self.push_line(&mut lines, &record);
+                    self.metrics.audit_recorded(record.stage());
                     waiting.extend(durable);
                     records += 1;
                 }
@@ -132,7 +136,7 @@ impl Writer {
         let gaps = self.gaps.clone();
         let missed = gaps.missed.swap(0, Ordering::Relaxed);
         let limited = if due.limited { gaps.limited.swap(0, Ordering::Relaxed) } else { 0 };
-        let records = [Record::gap(missed, None), Record::gap(limited, Some(Reason::PeerLimited))];
+        let records = [gap(missed, None), gap(limited, Some(Reason::PeerLimited))];
         let owed = records.into_iter().zip([missed, limited]).filter(|(_, count)| *count > 0);
         self.append(lines, owed.map(|(record, _)| record), due.sync).inspect_err(|_| {
             // A gap record may have gone with the rest: told twice is better than not at all.
@@ -142,13 +146,13 @@ impl Writer {
     }
 
     fn append(&mut self, lines: &[u8], gaps: impl Iterator<Item = Record>, sync: bool) -> io::Result<()> {
-        let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotConnected.into()) };
+        let mut told = Vec::new();
         for record in gaps {
-            let mut gap = Vec::new();
-            push_line(&mut gap, &record);
-            file.write_all(&gap)?;
+            self.push_line(&mut told, &record);
             self.metrics.audit_recorded(AuditStage::Gap);
         }
+        let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotConnected.into()) };
+        file.write_all(&told)?;
         file.write_all(lines)?;
         if sync {
             let begun = Instant::now();
@@ -157,6 +161,12 @@ impl Writer {
             reachable(file, &self.path)?;
         }
         Ok(())
+    }
+
+    fn push_line(&mut self, lines: &mut Vec<u8>, record: &Record) {
+        let place = Place { log: "audit", sequence: self.sequence, prev: self.prev };
+        self.prev = line::write(place, &record.tail(), lines);
+        self.sequence += 1;
     }
 
     /// Whether what was written can be found.
@@ -206,6 +216,14 @@ impl Writer {
     }
 }
 
+/// So many records are missing here.
+fn gap(count: u64, reason: Option<Reason>) -> Record {
+    let mut own = serde_json::Map::new();
+    own.insert("count".to_owned(), count.into());
+    own.extend(reason.map(|reason| ("reason".to_owned(), reason.as_str().into())));
+    Record::own(AuditStage::Gap, own)
+}
+
 /// Opens the file for appending and makes sure that the next record begins on a line of its own: a crash can have
 /// left half of one.
 pub(super) fn open(path: &Path) -> io::Result<File> {
@@ -230,12 +248,4 @@ fn reachable(file: &File, path: &Path) -> io::Result<()> {
     let (open, named) = (file.metadata()?, fs::metadata(path)?);
     let same = (open.dev(), open.ino()) == (named.dev(), named.ino());
     if same { Ok(()) } else { Err(io::Error::new(io::ErrorKind::NotFound, "the file was replaced")) }
-}
-
-/// JSON escapes every line break, so that one record is one line whatever it contains.
-fn push_line(lines: &mut Vec<u8>, record: &Record) {
-    // Writing to memory does not fail, and a record has only string keys.
-    if serde_json::to_writer(&mut *lines, record).is_ok() {
-        lines.push(b'\n');
-    }
 }
