@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{About, Record, event::MAX_TAIL};
 
 /// What is cut, in this order: as it is named in `unmapped.truncated`, and how it gets shorter. What policy saw goes last.
-const CUTS: [(&str, fn(&mut About) -> bool); 7] = [
+const CUTS: [(&str, Cut); 7] = [
     ("api.response.data", response),
     ("api.request.data", request),
     ("unmapped.drift", drift),
@@ -14,6 +14,9 @@ const CUTS: [(&str, fn(&mut About) -> bool); 7] = [
     ("unmapped.attempts", attempts),
     ("unmapped.rulings", rulings),
 ];
+
+/// Makes a record shorter; false where there is nothing left to cut.
+type Cut = fn(&mut About) -> bool;
 
 impl Record {
     /// The tail, once as much is cut as it takes.
