@@ -9,14 +9,14 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    call::{Call, Context, Deadline, Recorder, Reply},
+    call::{Call, Context, Deadline, Moment, Recorder, Reply},
     error::{Error, Reason, Sent},
     policy::Permitted,
     rpc::Class,
     stack::{Next, Stage},
-    telemetry::metrics::AuditStage,
 };
 
 mod chain;
@@ -41,7 +41,7 @@ mod writer;
 
 pub use config::Config;
 pub use log::{Log, OpenError, Unavailable};
-use record::Record;
+use record::{Client, Record};
 
 /// How long a call waits for its record. A disk that takes longer counts as gone (promise P5).
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,6 +62,7 @@ struct Open {
     class: Class,
     context: Context,
     deadline: Deadline,
+    gone: CancellationToken,
 }
 
 impl Audit {
@@ -92,6 +93,7 @@ impl Stage<Call> for Audit {
             class: call.method.class,
             context: call.context.clone(),
             deadline: call.deadline,
+            gone: call.gone.clone(),
         };
         // A panic below must not leave a record open, nor end the process.
         let result = AssertUnwindSafe(next.run(call))
@@ -120,7 +122,10 @@ impl Stage<Permitted<Call>> for Intent {
             })?;
             context.set_intended();
         }
-        next.run(call).await
+        let context = call.get().context.clone();
+        let result = next.run(call).await;
+        context.reach(Moment::Answered);
+        result
     }
 }
 
@@ -135,13 +140,21 @@ impl Open {
         if may_have_left { Sent::Maybe } else { Sent::No }
     }
 
+    /// Whether there is still somebody to answer. Who was told that the deadline has passed has its answer.
+    fn client(&self) -> Client {
+        match (self.context.is_expired(), self.gone.is_cancelled()) {
+            (true, _) => Client::Expired,
+            (false, true) => Client::Gone,
+            (false, false) => Client::There,
+        }
+    }
+
     /// Records how the call ended. What it returns is what the caller gets.
     async fn close(mut self, result: Result<Reply, Error>) -> Result<Reply, Error> {
         let Some(mut record) = self.record.take() else { return result };
-        record.ends(&result, &self.context);
+        record.ends(&result, &self.context, self.client());
         let log = self.log.clone();
         if self.context.is_intended() {
-            record.stage = AuditStage::Outcome;
             return match log.end(&record).await {
                 Ok(()) => result,
                 // Also where the call failed: what the caller is told must be on record (promise P2).
@@ -164,9 +177,11 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
-        let reason =
-            if self.deadline.remaining().is_none() { Reason::DeadlineExceeded } else { Reason::CallerGone };
-        record.ends(&Err(Error::refuse(reason).with_sent(self.sent())), &self.context);
+        let (reason, client) = match self.deadline.remaining() {
+            None => (Reason::DeadlineExceeded, Client::Expired),
+            Some(_) => (Reason::CallerGone, Client::Gone),
+        };
+        record.ends(&Err(Error::refuse(reason).with_sent(self.sent())), &self.context, client);
         // It cannot be waited for here, and nothing of the answer has reached anybody.
         match self.context.is_intended() || self.context.is_maybe_intended() {
             true => self.log.owe(&record),

@@ -21,6 +21,7 @@ use crate::{
     rule::Bound,
 };
 
+mod attempt;
 mod census;
 mod certificate;
 mod context;
@@ -31,9 +32,10 @@ mod scope;
 pub(crate) mod tests;
 mod token;
 
+pub use attempt::{Attempt, AttemptKind, Outcome};
 pub use census::{Census, Counted, Extent, NotCounted, Standing, StandingPool};
 pub use certificate::{Names, PeerCertificate};
-pub use context::{Context, Recorder};
+pub use context::{Context, Judged, Moment, Recorder};
 pub use id::{CredentialId, OrgId, SubjectId};
 pub use passed::{Introspect, Introspected, NotIntrospected, Passed};
 pub use scope::{Scope, Scopes, UnknownScope};
@@ -81,8 +83,6 @@ pub struct Call {
     pub deadline: Deadline,
     /// Request metadata that may travel upstream.
     pub metadata: HeaderMap,
-    /// Paths of fields that the schema does not know; they were dropped.
-    pub unknown: Vec<String>,
     /// Fires when the caller is gone.
     pub gone: CancellationToken,
     pub place: Option<Place>,
@@ -90,6 +90,15 @@ pub struct Call {
     pub bound: Bound,
     /// What a stage leaves for another one of its own room.
     pub left: Extensions,
+}
+
+/// A field of a request that the schema does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownField {
+    /// Where it stood, in names of the schema's own: `spec.?`, `spec.#17`. Of a JSON key the last part is `?`.
+    pub place: String,
+    /// What the caller called it, which may be anything, a secret too.
+    pub name: String,
 }
 
 /// Upstream's answer.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::{
-    call::{Call, Context, Deadline, Handle, Identity, Place, Reply},
+    call::{Call, Context, Deadline, Handle, Identity, Moment, Place, Reply},
     connect::metadata::AllowList,
     error::{Error, Reason},
     rpc::MethodSpec,
@@ -190,6 +190,7 @@ impl<H: Handle> Front<H> {
         let Message { wire, unknown } = message;
         if !unknown.is_empty() {
             self.settings.metrics.request_fields_unknown(method, unknown.len());
+            context(head)?.set_unknown(unknown.iter().map(message::Unknown::seen).collect());
             // A message that has no fields asks for nothing: SDKs before 1.0 say so by `empty: true`.
             let has_fields = method.input().is_some_and(|input| !input.fields.is_empty());
             if has_fields && self.settings.config.unknown_fields == Unknown::Reject {
@@ -202,6 +203,7 @@ impl<H: Handle> Front<H> {
         let (request, facts) = method
             .decode(&wire)
             .map_err(|error| Error::refuse(Reason::MalformedMessage).with_source(error))?;
+        context(head)?.reach(Moment::Decoded);
         Ok(Call {
             method,
             context: context(head)?.clone(),
@@ -210,7 +212,6 @@ impl<H: Handle> Front<H> {
             request,
             deadline: take::<Deadline>(head)?,
             metadata: self.settings.request_metadata.filter(&head.headers),
-            unknown: unknown.into_iter().map(|field| field.place).collect(),
             gone: CancellationToken::new(),
             place: head.extensions.remove::<Place>(),
             bound: Bound::default(),

@@ -90,6 +90,8 @@ impl Authorize {
         else {
             return Err(Error::refuse(Reason::Internal));
         };
+        let now = self.at.unwrap_or_else(SystemTime::now);
+        call.context.set_judged(call.facts.clone(), now);
         ruled(call, judge::object(call.method, &call.facts, limits))?;
         validate::resolved(&call.facts)?;
         let mut rulings = judge::request(call.method, &call.facts, limits);
@@ -98,7 +100,7 @@ impl Authorize {
             method: call.method,
             facts: &call.facts,
             draw: Draw::new(call.context.id().as_u128()),
-            now: self.at.unwrap_or_else(SystemTime::now),
+            now,
             peer: call.context.peer().map(|peer| peer.ip()),
             protocol: call.context.protocol().unwrap_or_default(),
         }));

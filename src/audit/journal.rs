@@ -3,7 +3,7 @@
 use std::{
     io,
     path::PathBuf,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -13,7 +13,7 @@ use super::{
     chain::{Chain, OpenIntents},
     instance::{self, Instance},
     line::Draft,
-    record::own,
+    record::{Record, recovered},
     recover::{self, Past, recover},
     retention::{Closed, Retention},
     segment::{self, Segment},
@@ -120,8 +120,9 @@ impl Journal {
         if let Some(last) = journal.closed.last() {
             segment::close(&last.path)?;
         }
+        let now = SystemTime::now();
         let ends: Vec<_> =
-            open.iter().filter_map(|(sequence, record)| recovered(*sequence, record)).collect();
+            open.iter().filter_map(|(sequence, record)| recovered(*sequence, record, now)).collect();
         if !ends.is_empty() {
             tracing::warn!(calls = ends.len(), "the end of these calls is not known; the audit log says so");
         }
@@ -227,7 +228,7 @@ impl Journal {
     /// The last words of a process that ends in order.
     pub(super) fn close(mut self) -> Result<(), Fault> {
         let mut lines = Vec::new();
-        self.chain.add(&own(AuditStage::Shutdown, None, &Map::new()).tail, &mut lines);
+        self.chain.add(&Record::own(AuditStage::Shutdown, Map::new()).tail(), &mut lines);
         self.sign(&mut lines);
         self.write(&lines, true)?;
         self.tell();
@@ -294,7 +295,7 @@ impl Journal {
         }
         let begun = self.chain.tree().clone();
         let mut lines = Vec::new();
-        self.chain.add(&own(AuditStage::Segment, None, &members).tail, &mut lines);
+        self.chain.add(&Record::own(AuditStage::Segment, members).tail(), &mut lines);
         segment.append(&lines)?;
         segment.sync()?;
         instance.sync()?;
@@ -341,7 +342,7 @@ impl Journal {
         let tree = self.chain.tree();
         let (covers, note) = (tree.size(), self.signer.sign(tree.size(), tree.root()));
         let members = members_of([("checkpoint", json!(note))]);
-        self.chain.add(&own(AuditStage::Checkpoint, None, &members).tail, lines);
+        self.chain.add(&Record::own(AuditStage::Checkpoint, members).tail(), lines);
         self.checkpoint =
             Checkpoint { length: self.chain.next(), covers, at: Instant::now(), untold: Some(note) };
     }
@@ -367,7 +368,7 @@ impl Journal {
         let root = STANDARD.encode(root.as_bytes());
         let members = [("first", json!(oldest)), ("size", json!(size)), ("root", json!(root))];
         let mut lines = Vec::new();
-        self.chain.add(&own(AuditStage::Pruned, None, &members_of(members)).tail, &mut lines);
+        self.chain.add(&Record::own(AuditStage::Pruned, members_of(members)).tail(), &mut lines);
         self.sign(&mut lines);
         self.write(&lines, true)?;
         for closed in self.closed.drain(..index) {
@@ -385,13 +386,6 @@ fn not_open() -> Fault {
 
 fn members_of<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-/// The end of a call that a crash left without one. Whose call it was, and what it was, is as its intent has it.
-fn recovered(sequence: u64, intent: &[u8]) -> Option<Draft> {
-    let read = super::line::read(intent)?;
-    let request = read.request()?;
-    Some(own(AuditStage::Recovered, Some(request), &members_of([("intent", json!(sequence))])))
 }
 
 impl From<Fault> for io::Error {

@@ -19,7 +19,7 @@ use super::{
     journal::{Fault, Journal},
     line::Draft,
     log::{Entry, Unavailable},
-    record::own,
+    record::Record,
 };
 use crate::telemetry::{Metrics, metrics::AuditStage};
 
@@ -274,7 +274,7 @@ fn answer(durable: Vec<Option<Told>>, written: Result<(), Unavailable>) {
 /// `count` records are missing here.
 fn gap(count: u64) -> Draft {
     let members = Map::from_iter([("count".to_owned(), json!(count))]);
-    own(AuditStage::Gap, None, &members)
+    Record::own(AuditStage::Gap, members).draft()
 }
 
 /// Runs the writer in a thread of its own, as the disk blocks it.

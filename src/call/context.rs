@@ -6,12 +6,12 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant, SystemTime},
 };
 
-use super::{Identity, Mismatch, RequestId};
+use super::{Attempt, Identity, Mismatch, RequestId, UnknownField};
 use crate::{
-    rpc::MethodSpec,
+    rpc::{Facts, MethodSpec},
     rule::{Remaining, Ruling, Version},
 };
 
@@ -32,8 +32,10 @@ struct Cells {
     method: OnceLock<&'static MethodSpec>,
     identity: OnceLock<Identity>,
     recorder: OnceLock<Recorder>,
-    lookup: OnceLock<String>,
-    asked_organization: OnceLock<()>,
+    unknown: OnceLock<Vec<UnknownField>>,
+    judged: OnceLock<Judged>,
+    moments: [OnceLock<Duration>; Moment::COUNT],
+    attempts: Mutex<Vec<Attempt>>,
     mismatch: Mutex<Option<Mismatch>>,
     pages: AtomicUsize,
     policy: OnceLock<Version>,
@@ -45,6 +47,27 @@ struct Cells {
     maybe_intended: OnceLock<()>,
     intended: OnceLock<()>,
     own: OnceLock<()>,
+    expired: OnceLock<()>,
+}
+
+/// What the rules judged, and when by the clock on the wall: the effective request, with the object that it is about.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub facts: Facts,
+    pub at: SystemTime,
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Its message is read.
+    Decoded,
+    /// It has passed every rule.
+    Judged,
+    /// Its intent is on disk.
+    Intended,
+    /// Upstream has answered, or will not.
+    Answered,
 }
 
 /// Which plane answers for a request's record in the audit log. The first to claim it does, for good.
@@ -67,8 +90,10 @@ impl Context {
             method: OnceLock::new(),
             identity: OnceLock::new(),
             recorder: OnceLock::new(),
-            lookup: OnceLock::new(),
-            asked_organization: OnceLock::new(),
+            unknown: OnceLock::new(),
+            judged: OnceLock::new(),
+            moments: [const { OnceLock::new() }; Moment::COUNT],
+            attempts: Mutex::default(),
             mismatch: Mutex::default(),
             pages: AtomicUsize::new(0),
             policy: OnceLock::new(),
@@ -80,6 +105,7 @@ impl Context {
             maybe_intended: OnceLock::new(),
             intended: OnceLock::new(),
             own: OnceLock::new(),
+            expired: OnceLock::new(),
         }))
     }
 
@@ -139,22 +165,39 @@ impl Context {
         self.0.recorder.get() == Some(&Recorder::CallPlane)
     }
 
-    /// The object that the gateway reads upstream on the call's behalf.
-    pub fn lookup(&self) -> Option<&str> {
-        self.0.lookup.get().map(String::as_str)
+    /// Fields of the message that the schema does not know; they were dropped, or the request refused for them.
+    pub fn unknown(&self) -> &[UnknownField] {
+        self.0.unknown.get().map_or(&[], Vec::as_slice)
     }
 
-    pub fn set_lookup(&self, object: String) {
-        self.0.lookup.get_or_init(|| object);
+    pub fn set_unknown(&self, unknown: Vec<UnknownField>) {
+        self.0.unknown.get_or_init(|| unknown);
     }
 
-    /// Whether upstream was asked on the call's behalf which organization the caller's is.
-    pub fn has_asked_organization(&self) -> bool {
-        self.0.asked_organization.get().is_some()
+    /// What the rules have judged; none where it did not come to that.
+    pub fn judged(&self) -> Option<&Judged> {
+        self.0.judged.get()
     }
 
-    pub fn set_asked_organization(&self) {
-        self.0.asked_organization.get_or_init(|| ());
+    pub fn set_judged(&self, facts: Facts, at: SystemTime) {
+        self.0.judged.get_or_init(|| Judged { facts, at });
+    }
+
+    /// How long after its arrival the request came as far; none if it did not.
+    pub fn reached(&self, moment: Moment) -> Option<Duration> {
+        self.0.moments.get(moment as usize)?.get().copied()
+    }
+
+    /// The first time counts.
+    pub fn reach(&self, moment: Moment) {
+        if let Some(cell) = self.0.moments.get(moment as usize) {
+            cell.get_or_init(|| self.0.received.elapsed());
+        }
+    }
+
+    /// The requests that went upstream for it.
+    pub(super) fn tried(&self) -> MutexGuard<'_, Vec<Attempt>> {
+        self.0.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What in upstream's answers was not the caller's.
@@ -244,6 +287,7 @@ impl Context {
     }
 
     pub fn set_permitted(&self) {
+        self.reach(Moment::Judged);
         self.0.permitted.get_or_init(|| ());
     }
 
@@ -253,6 +297,7 @@ impl Context {
     }
 
     pub fn set_intended(&self) {
+        self.reach(Moment::Intended);
         self.0.intended.get_or_init(|| ());
     }
 
@@ -273,4 +318,16 @@ impl Context {
     pub fn set_own(&self) {
         self.0.own.get_or_init(|| ());
     }
+    /// Whether its deadline has passed before it was answered.
+    pub fn is_expired(&self) -> bool {
+        self.0.expired.get().is_some()
+    }
+
+    pub fn set_expired(&self) {
+        self.0.expired.get_or_init(|| ());
+    }
+}
+
+impl Moment {
+    const COUNT: usize = 4;
 }

@@ -36,7 +36,6 @@ pub(crate) fn call(method: &'static MethodSpec, request: &impl Message) -> Call 
         request,
         deadline: Deadline::at(Instant::now() + Duration::from_secs(60)),
         metadata: HeaderMap::new(),
-        unknown: Vec::new(),
         gone: CancellationToken::new(),
         place: None,
         bound: Bound::default(),

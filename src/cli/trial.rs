@@ -215,7 +215,6 @@ impl Attempt {
             request,
             deadline: Deadline::at(now + PATIENCE),
             metadata: HeaderMap::new(),
-            unknown: Vec::new(),
             gone: CancellationToken::new(),
             place: None,
             bound: Bound::default(),

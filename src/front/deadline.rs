@@ -123,6 +123,7 @@ impl Stage<HttpRequest> for Deadlines {
 /// tries again may do the work twice (promise P2).
 fn passed(context: Option<&Context>) -> Error {
     let error = Error::refuse(Reason::DeadlineExceeded);
+    context.inspect(|context| context.set_expired());
     let call = context.filter(|context| !context.claim(Recorder::WirePlane));
     match call.and_then(Context::method) {
         None => error,

@@ -9,6 +9,7 @@ use tonic_types::pb::{BadRequest, bad_request::FieldViolation};
 
 use super::{paging, protocol::Codec};
 use crate::{
+    call::UnknownField,
     connect::json::{Drift, Duplicates, ReadError, ReadProblem, to_wire, unknown_fields},
     error::{Error, Reason},
     rpc::MethodSpec,
@@ -80,6 +81,11 @@ impl Message {
 }
 
 impl Unknown {
+    /// As records have it.
+    pub(super) fn seen(&self) -> UnknownField {
+        UnknownField { place: self.place.clone(), name: self.path.clone() }
+    }
+
     fn number(path: String) -> Self {
         Self { place: path.clone(), path }
     }

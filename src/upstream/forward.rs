@@ -21,7 +21,7 @@ use super::{
     credentials::{By, Credentials},
 };
 use crate::{
-    call::{Call, Reply},
+    call::{AttemptKind, Call, Reply},
     connect::{
         json::{Drift, to_json},
         metadata::AllowList,
@@ -85,7 +85,7 @@ impl Upstream {
             Class::Read => call.deadline.remaining().unwrap_or_default(),
             Class::Mutate | Class::Secret => self.0.mutation_timeout,
         };
-        self.send(Outgoing {
+        let sending = self.send(Outgoing {
             method: call.method,
             by: By::of(&call.identity),
             request: call.request,
@@ -93,8 +93,8 @@ impl Upstream {
             metadata: call.metadata,
             gate: Gate::new(call.deadline, call.gone),
             patience,
-        })
-        .await
+        });
+        call.context.attempt(AttemptKind::Call, None, sending).await
     }
 
     /// One attempt, with its span and its metrics.

@@ -16,7 +16,7 @@ use super::{
     organizations::{Organization, Organizations},
 };
 use crate::{
-    call::{Call, Deadline, MismatchKind, OrgId, Reply},
+    call::{AttemptKind, Call, Deadline, MismatchKind, OrgId, Reply},
     error::{Error, Origin, Reason, Retry, Sent},
     rpc::GET_AUTHENTICATED_IDENTITY,
     stack::{Next, Stage},
@@ -132,8 +132,8 @@ impl Stage<Call> for Learn {
         let org = &call.identity.org;
         self.organizations.check(org)?;
         if !is_question && self.organizations.get(org).is_none() {
-            call.context.set_asked_organization();
-            let asked = self.ask(org, call.deadline, call.gone.clone());
+            let asking = self.ask(org, call.deadline, call.gone.clone());
+            let asked = call.context.attempt(AttemptKind::Organization, None, asking);
             asked.await.map_err(unforwarded)?;
         }
         next.run(call).await

@@ -17,7 +17,7 @@ use super::{
     tenancy::Tenancy,
 };
 use crate::{
-    call::{Call, Reply},
+    call::{AttemptKind, Call, Reply},
     error::{Error, Reason, Sent},
     rpc::{Lookup, Object, Sizes},
     rule::Need,
@@ -69,18 +69,17 @@ impl Resolve {
     /// any rule is looked at.
     async fn look_up(&self, call: &Call, lookup: Lookup, need: Need) -> Result<Object, Error> {
         let left = call.deadline.remaining().unwrap_or_default();
-        let result = self
-            .upstream
-            .send(Outgoing {
-                method: lookup.method,
-                by: By::of(&call.identity),
-                request: (lookup.request)(&call.facts),
-                query: String::new(),
-                metadata: HeaderMap::new(),
-                gate: Gate::new(call.deadline, call.gone.clone()),
-                patience: if need == Need::Required { left } else { (left / 4).min(SHADOW_PATIENCE) },
-            })
-            .await;
+        let sending = self.upstream.send(Outgoing {
+            method: lookup.method,
+            by: By::of(&call.identity),
+            request: (lookup.request)(&call.facts),
+            query: String::new(),
+            metadata: HeaderMap::new(),
+            gate: Gate::new(call.deadline, call.gone.clone()),
+            patience: if need == Need::Required { left } else { (left / 4).min(SHADOW_PATIENCE) },
+        });
+        let id = call.facts.object().map(str::to_ascii_lowercase);
+        let result = call.context.attempt(AttemptKind::Lookup, id, sending).await;
         let object =
             self.tenancy.judged(&self.tenancy.question(call, lookup.method), result).and_then(|reply| {
                 // Without the object there is nothing to check against, and nothing goes unchecked.
@@ -123,7 +122,6 @@ impl Resolve {
         }
         // Where it is known whose it is, only rules may need more; and those that decide nothing refuse nothing.
         let need = if known.is_some() { sizes.max(judged) } else { need };
-        call.context.set_lookup(id);
         let object = self.look_up(call, lookup, need).await;
         let sized = |object: Object| match sizes {
             Need::Not => Object { sizes: Sizes::default(), ..object },

@@ -13,7 +13,7 @@ use super::{
     tenancy::{Tenancy, anew},
 };
 use crate::{
-    call::{Call, Line, Reply},
+    call::{AttemptKind, Call, Line, Reply},
     error::{Error, Reason, Sent},
     policy::Permitted,
     rpc::Seen,
@@ -86,18 +86,16 @@ impl Walk {
             .part(&call.request, course.part(place))
             .map_err(|error| Error::refuse(Reason::Internal).with_source(error))?;
         call.context.add_page();
-        let result = self
-            .upstream
-            .send(Outgoing {
-                method,
-                by: By::of(&call.identity),
-                request,
-                query: page_query(place.token.as_deref(), call.facts.page_size),
-                metadata: call.metadata.clone(),
-                gate: Gate::new(call.deadline, call.gone.clone()),
-                patience: call.deadline.remaining().unwrap_or_default(),
-            })
-            .await;
+        let sending = self.upstream.send(Outgoing {
+            method,
+            by: By::of(&call.identity),
+            request,
+            query: page_query(place.token.as_deref(), call.facts.page_size),
+            metadata: call.metadata.clone(),
+            gate: Gate::new(call.deadline, call.gone.clone()),
+            patience: call.deadline.remaining().unwrap_or_default(),
+        });
+        let result = call.context.attempt(AttemptKind::Page, None, sending).await;
         let sent = result.as_ref().map_or(0, |reply| reply.seen.objects.len());
         let reply = self.tenancy.judged(&self.tenancy.question(call, method), result)?;
         let shown = Shown::of(call);

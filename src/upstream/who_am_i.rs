@@ -6,7 +6,7 @@ use prost::Message as _;
 
 use super::learn::Learn;
 use crate::{
-    call::{Call, Line, Passed, Reply},
+    call::{AttemptKind, Call, Line, Passed, Reply},
     connect::json::to_json,
     error::{Error, Reason},
     policy::Permitted,
@@ -35,7 +35,10 @@ impl WhoAmI {
                 call.context.set_own();
                 (organization, Vec::new())
             }
-            None => self.learn.ask(&call.identity.org, call.deadline, call.gone.clone()).await?,
+            None => {
+                let asking = self.learn.ask(&call.identity.org, call.deadline, call.gone.clone());
+                call.context.attempt(AttemptKind::Call, None, asking).await?
+            }
         };
         // An API key is a service's. Who comes with a token of upstream's own is whoever upstream has said.
         let passed = call.identity.passed.as_deref();

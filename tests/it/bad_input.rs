@@ -361,6 +361,6 @@ async fn a_handler_that_panics() {
     assert_eq!((found.code(), found.message()), (Code::NotFound, "nothing"));
     stop.cancel();
     log.close().await;
-    let audit = std::fs::read_to_string(directory.path().join("audit.jsonl")).unwrap();
+    let audit = crate::harness::audit::text(directory.path());
     assert!(audit.contains(&panicked.id()) && !audit.contains("CANARY"), "{audit}");
 }

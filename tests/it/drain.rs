@@ -26,7 +26,7 @@ async fn a_mutation_in_flight_finishes() {
     let (gate, answer) = Answer::held(json(200, &value!({"prebuild": {"id": "p1"}})));
     let upstream = Upstream::start([answer]).await;
     let gateway = Gateway::with(upstream.address, patient).await;
-    let (address, file) = (gateway.address, gateway.audit_file());
+    let address = gateway.address;
     let mut health = HealthClient::new(gateway.channel().await);
     let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     let serving = soon(watch.message()).await.unwrap().unwrap().status();
@@ -43,7 +43,7 @@ async fn a_mutation_in_flight_finishes() {
     let call = tokio::spawn(async move { client.create_prebuild(create()).await });
     upstream.arrived(1).await;
 
-    let Gateway { app, directory: _directory, .. } = gateway;
+    let Gateway { app, directory, .. } = gateway;
     let drain = tokio::spawn(app.drain());
     let draining = soon(watch.message()).await.unwrap().unwrap().status();
     assert_eq!(draining, ServingStatus::NotServing);
@@ -62,7 +62,7 @@ async fn a_mutation_in_flight_finishes() {
     let id = request_id(response.metadata());
     assert_eq!(response.into_inner().prebuild.unwrap().id, "p1");
     assert_eq!(soon(drain).await.unwrap(), Ended { requests_lost: 0, tasks_lost: 0 });
-    let audited = crate::harness::Audited::read(&std::fs::read_to_string(file).unwrap());
+    let audited = crate::harness::Audited::read(directory.path());
     assert_eq!(audited.stages(&id), ["intent", "outcome"]);
 }
 
@@ -144,6 +144,6 @@ async fn a_mutation_that_upstream_never_answers() {
     let mut raw = Raw::connect(gateway.address).await;
     let _pending = raw.begin(raw.grpc("CreatePrebuild"), Some(framed(&create()))).await;
     upstream.arrived(1).await;
-    let Gateway { app, directory: _directory, .. } = gateway;
+    let Gateway { app, directory, .. } = gateway;
     assert_eq!(soon(app.drain()).await, Ended { requests_lost: 1, tasks_lost: 1 });
 }

@@ -1,6 +1,10 @@
 //! A gateway in process, and the ways to call it.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use prebuild_gateway::{
     app::{App, Listeners, StartError},
@@ -26,6 +30,8 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+#[path = "../../src/audit/tests/read.rs"]
+pub(crate) mod audit;
 mod certified;
 pub(crate) mod policy;
 pub(crate) mod raw;
@@ -66,7 +72,7 @@ pub(crate) struct Gateway {
 pub(crate) struct Bearer(&'static str);
 
 /// Every record of an audit log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Audited(pub(crate) Vec<Value>);
 
 impl Bearer {
@@ -214,31 +220,32 @@ impl Gateway {
         line.map_or(0, |number| number.parse().unwrap())
     }
 
-    pub(crate) fn audit_file(&self) -> PathBuf {
-        self.directory.path().join("audit.jsonl")
+    pub(crate) fn audit(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The audit log as it is now.
     pub(crate) fn audited(&self) -> Audited {
-        Audited::read(&std::fs::read_to_string(self.audit_file()).unwrap())
+        Audited::read(self.audit())
+    }
+
+    /// Its files as they are.
+    pub(crate) fn audited_text(&self) -> String {
+        audit::text(self.audit())
     }
 
     /// Ends the gateway and returns its whole audit log.
     pub(crate) async fn end(self) -> Audited {
-        let file = self.audit_file();
         let Self { app, directory, .. } = self;
         app.drain().await;
-        let audited = Audited::read(&std::fs::read_to_string(file).unwrap());
-        drop(directory);
-        audited
+        Audited::read(directory.path())
     }
 }
 
 impl Audited {
-    /// Half a record at the end is one that is being written.
-    pub(crate) fn read(text: &str) -> Self {
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        Self(whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    /// What the log in that directory tells of calls.
+    pub(crate) fn read(directory: &Path) -> Self {
+        Self(audit::records(directory))
     }
 
     /// The records of one request, in order.

@@ -15,7 +15,7 @@ use crate::{
         Config,
         chain::Chain,
         line::{self, Draft},
-        record::own,
+        record::Record,
         retention::Retention,
         segment,
         signer::Signer,
@@ -45,7 +45,8 @@ fn open(directory: &Path) -> Journal {
 }
 
 fn draft(stage: AuditStage, request: RequestId) -> Draft {
-    own(stage, Some(request), &Map::from_iter([("value".to_owned(), Value::from("x".repeat(100)))]))
+    let members = Map::from_iter([("value".to_owned(), Value::from("x".repeat(100)))]);
+    Record::own(stage, members).with_request(request).draft()
 }
 
 /// All records, each held to its place; the segments' beginnings may say that some before them are void.

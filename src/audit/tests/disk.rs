@@ -10,7 +10,10 @@ use std::{
 use tokio::time::{Instant, timeout};
 
 use super::{Fixture, PATIENCE, Record, Unavailable, create, segment};
-use crate::error::{Error, Reason};
+use crate::{
+    audit::Client,
+    error::{Error, Reason},
+};
 
 /// Fails as it must: in time, and not for ever.
 async fn refused(fixture: &Fixture) -> Unavailable {
@@ -41,7 +44,8 @@ fn missing(fixture: &Fixture) -> u64 {
 fn end(intent: &Record) -> Record {
     let mut end = intent.clone();
     let context = create().context;
-    end.ends(&Err(Error::refuse(Reason::UpstreamOutcomeUnknown)), &context);
+    context.set_intended();
+    end.ends(&Err(Error::refuse(Reason::UpstreamOutcomeUnknown)), &context, Client::There);
     end
 }
 
@@ -97,7 +101,7 @@ async fn a_file_that_is_not_where_it_was_takes_no_intent_with_it() {
             }
             tokio::task::yield_now().await;
         };
-        let id = taken.request_id.to_string();
+        let id = taken.request_id().unwrap().to_string();
         assert!(fixture.records().iter().any(|record| record["request_id"] == *id), "{harm}");
         assert!(fixture.log.is_healthy(), "{harm}");
     }

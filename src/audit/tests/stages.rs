@@ -5,7 +5,7 @@ use std::future::{Future, pending};
 use futures_util::poll;
 use tower::{Service as _, ServiceBuilder, service_fn};
 
-use super::{Fixture, create, fs, get, text};
+use super::{Fixture, create, fs, get, read};
 use crate::{
     audit::{Audit, Intent},
     call::{Call, Reply, tests::reply},
@@ -23,12 +23,12 @@ async fn through<F>(fixture: &Fixture, call: Call, upstream: fn(Call) -> F) -> R
 where
     F: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
-    let instance = fixture.instance();
+    let audit = fixture.audit();
     let upstream = move |call: Permitted<Call>| {
         let call = call.into_inner();
         // No byte of it has left yet, and this is what stands on disk (promise P1).
-        let records = text(&instance);
-        let intended = records.contains(&call.context.id().to_string());
+        let id = call.context.id().to_string();
+        let intended = read::records(&audit).iter().any(|record| record["request_id"] == id);
         assert_eq!(intended, call.method.class != Class::Read);
         upstream(call)
     };

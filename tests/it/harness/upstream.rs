@@ -80,7 +80,7 @@ impl Upstream {
         self.shared.script.lock().unwrap().push_back(answer);
     }
 
-    /// Looks at this audit log whenever a request comes.
+    /// Looks at the audit log in this directory whenever a request comes.
     pub(crate) fn witness(&self, audit: PathBuf) {
         self.shared.audit.set(audit).unwrap();
     }
@@ -178,7 +178,7 @@ async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
 /// The next request; `None` at the connection's end.
 async fn read(stream: &mut TcpStream, connection: usize, shared: &Shared) -> Option<Seen> {
     stream.readable().await.ok()?;
-    let audit = shared.audit.get().map(|file| std::fs::read_to_string(file).unwrap());
+    let audited = shared.audit.get().map_or_else(Audited::default, |directory| Audited::read(directory));
     let mut bytes = Vec::new();
     let head = loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -195,14 +195,7 @@ async fn read(stream: &mut TcpStream, connection: usize, shared: &Shared) -> Opt
         |line: &str| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
     let mut headers: Vec<_> = lines.filter_map(header).collect();
     headers.sort();
-    let mut seen = Seen {
-        method,
-        target,
-        headers,
-        body: Value::Null,
-        connection,
-        audited: Audited::read(&audit.unwrap_or_default()),
-    };
+    let mut seen = Seen { method, target, headers, body: Value::Null, connection, audited };
     let length: usize = seen.header("content-length")?.parse().unwrap();
     while bytes.len() < length {
         if stream.read_buf(&mut bytes).await.ok()? == 0 {

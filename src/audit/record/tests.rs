@@ -1,0 +1,242 @@
+//! What a record says, stage by stage: part of the format that others read.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value, json};
+
+use super::{Client, Record, event::MAX_TAIL};
+use crate::{
+    audit::tests::read,
+    call::{AttemptKind, Call, Mismatch, MismatchKind, Reply, UnknownField, tests},
+    error::{Error, Reason},
+    proto::gitpod::v1 as pb,
+    rpc::{CANCEL_PREBUILD, LIST_PREBUILDS, Object, Seen},
+    rule::{Applied, Mode, Outcome, Version},
+    telemetry::metrics::AuditStage,
+};
+
+const ID: &str = "0198c0de-0000-7000-8000-000000000001";
+
+/// A call by id that upstream was asked about first.
+async fn cancel() -> Call {
+    let request = pb::CancelPrebuildRequest { prebuild_id: ID.to_owned() };
+    let call = tests::call(&CANCEL_PREBUILD, &request);
+    let context = &call.context;
+    context.set_protocol("grpc");
+    context.set_trace_id("0af7651916cd43dd8448eb211c80319c".to_owned());
+    context.set_policy(Version::of(["policy"]));
+    context.set_unknown(vec![UnknownField { place: "spec.?".to_owned(), name: "spec.s3cret".to_owned() }]);
+    let look_up = async { Ok::<_, Error>(()) };
+    context.attempt(AttemptKind::Lookup, Some(ID.to_owned()), look_up).await.unwrap();
+    let rule = Applied { rule: "rules.r".into(), mode: Mode::Audit, candidate: false, value: (), link: None };
+    context.add_rulings([rule.ruling(Outcome::Broken).on("prebuild_id")]);
+    context.set_judged(call.facts.clone(), SystemTime::UNIX_EPOCH + Duration::from_millis(1_500));
+    call
+}
+
+/// As JSON behind a beginning that makes an object of it; what is another each time reads the same.
+fn shown(record: &Record) -> Value {
+    let mut value = whole(record);
+    for (path, stands) in [
+        ("/unmapped/time", "TIME"),
+        ("/time", "MILLIS"),
+        ("/duration", "MILLIS"),
+        ("/unmapped/latency_us", "LATENCY"),
+        ("/unmapped/attempts/0/took_us", "MICROS"),
+        ("/api/request/uid", "REQUEST"),
+    ] {
+        if let Some(found) = value.pointer_mut(path) {
+            *found = stands.into();
+        }
+    }
+    value
+}
+
+fn whole(record: &Record) -> Value {
+    let tail = String::from_utf8(record.tail()).unwrap();
+    assert!(tail.starts_with("\"stage\":\""), "{tail}");
+    serde_json::from_str(&format!("{{\"unmapped\":{{{tail}")).unwrap()
+}
+
+fn end(record: &mut Record, call: &Call, result: &Result<Reply, Error>) {
+    record.ends(result, &call.context, Client::There);
+}
+
+fn expected() -> Value {
+    json!({
+        "unmapped": {
+            "stage": "intent",
+            "time": "TIME",
+            "trace_id": "0af7651916cd43dd8448eb211c80319c",
+            "protocol": "grpc",
+            "scopes": ["read", "mutate", "secret"],
+            "decided": "1970-01-01T00:00:01.500000Z",
+            "rulings": [{"rule": "rules.r", "mode": "audit", "outcome": "broken", "field": "prebuild_id"}],
+            "facts": {"prebuild": ID},
+            "attempts": [{"kind": "lookup", "object": ID, "code": "OK", "sent": "yes", "took_us": "MICROS"}],
+            "unknown_fields": {"count": 1, "places": ["spec.?"]},
+        },
+        "class_uid": 6003,
+        "category_uid": 6,
+        "activity_id": 3,
+        "type_uid": 600_303,
+        "severity_id": 1,
+        "time": "MILLIS",
+        "status_id": 0,
+        "actor": {
+            "user": {"uid": "ci", "org": {"uid": "acme"}, "credential_uid": "ci-1"},
+            "authorizations": [
+                {"decision": "allowed", "policy": {"uid": "policy", "version": Version::of(["policy"]).as_str()}},
+            ],
+        },
+        "api": {
+            "operation": "gitpod.v1.PrebuildService/CancelPrebuild",
+            "service": {"name": "gitpod.v1.PrebuildService"},
+            "request": {"uid": "REQUEST"},
+        },
+        "src_endpoint": {"name": "unknown"},
+        "resources": [{"type": "prebuild", "uid": ID}],
+    })
+}
+
+#[tokio::test]
+async fn an_intent_is_as_documented() {
+    let record = Record::of(&cancel().await);
+    assert!(record.is_intent());
+    assert_eq!(shown(&record), expected());
+}
+
+#[tokio::test]
+async fn an_outcome_is_as_documented() {
+    let call = cancel().await;
+    let mut record = Record::of(&call);
+    call.context.set_permitted();
+    call.context.set_intended();
+    let mismatch = Mismatch { kind: MismatchKind::Organization, objects: 1 };
+    call.context.add_mismatch(mismatch);
+    let objects = vec![Object { id: ID.to_owned(), ..Object::default() }];
+    let seen = Seen { objects, next: None };
+    let reply = Reply { seen, drift: vec!["status.novelty".to_owned()], ..tests::reply() };
+    record.ends(&Ok(reply), &call.context, Client::Gone);
+    let mut expected = expected();
+    let more = json!({
+        "stage": "outcome",
+        "decision": "allowed",
+        "forwarded": "yes",
+        "client": "gone",
+        "latency_us": "LATENCY",
+        "drift": ["status.novelty"],
+        "mismatch": {"kind": "organization", "objects": 1},
+    });
+    expected["unmapped"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    expected["api"]["response"] = json!({"code": 0, "message": "OK"});
+    for (key, value) in [
+        ("status_id", json!(1)),
+        ("severity_id", json!(4)),
+        ("status_code", json!("OK")),
+        ("duration", json!("MILLIS")),
+    ] {
+        expected[key] = value;
+    }
+    assert_eq!(shown(&record), expected);
+    let latency = &whole(&record)["unmapped"]["latency_us"];
+    let order: Vec<_> =
+        ["judged", "intended", "recorded"].map(|stage| latency[stage].as_u64().unwrap()).into();
+    assert!(order.is_sorted(), "{latency}");
+}
+
+#[tokio::test]
+async fn a_reject_is_as_documented() {
+    let call = cancel().await;
+    let mut record = Record::of(&call);
+    end(&mut record, &call, &Err(Error::refuse(Reason::PolicyDenied).with_rule("rules.r")));
+    let mut expected = expected();
+    let more = json!({
+        "stage": "reject",
+        "decision": "refused",
+        "rule": "rules.r",
+        "forwarded": "no",
+        "client": "there",
+        "latency_us": "LATENCY",
+    });
+    expected["unmapped"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    expected["api"]["response"] =
+        json!({"code": 7, "message": "PERMISSION_DENIED", "error": "POLICY_DENIED"});
+    expected["actor"]["authorizations"][0]["decision"] = "refused".into();
+    expected["actor"]["authorizations"][0]["policy"]["uid"] = "rules.r".into();
+    for (key, value) in [
+        ("status_id", json!(2)),
+        ("severity_id", json!(2)),
+        ("status_code", json!("PERMISSION_DENIED")),
+        ("duration", json!("MILLIS")),
+    ] {
+        expected[key] = value;
+    }
+    assert_eq!(shown(&record), expected);
+}
+
+#[test]
+fn what_the_gateway_tells_of_its_log_is_as_documented() {
+    let own: Map<_, _> =
+        [("count".to_owned(), json!(3)), ("reason".to_owned(), json!("write"))].into_iter().collect();
+    let record = shown(&Record::own(AuditStage::Gap, own));
+    assert_eq!(
+        record,
+        json!({
+            "unmapped": {"stage": "gap", "time": "TIME", "count": 3, "reason": "write"},
+            "class_uid": 6003,
+            "category_uid": 6,
+            "activity_id": 99,
+            "type_uid": 600_399,
+            "severity_id": 4,
+            "time": "MILLIS",
+            "status_id": 2,
+            "count": 3,
+            "actor": {"app_name": "prebuild-gateway"},
+            "api": {"operation": "audit.gap", "service": {"name": "prebuild-gateway"}},
+            "src_endpoint": {"name": "prebuild-gateway"},
+        })
+    );
+}
+
+/// What refused is in the record of a refusal: the effective request, with the object that it is about.
+#[tokio::test]
+async fn a_reject_has_the_facts_that_were_judged() {
+    let request = pb::CancelPrebuildRequest { prebuild_id: ID.to_owned() };
+    let mut call = tests::call(&CANCEL_PREBUILD, &request);
+    let mut record = Record::of(&call);
+    call.facts.resource = Some(Object { project: ID.to_owned(), ..Object::default() });
+    call.context.set_judged(call.facts.clone(), SystemTime::now());
+    end(&mut record, &call, &Err(Error::refuse(Reason::PolicyDenied)));
+    assert_eq!(whole(&record)["unmapped"]["facts"]["resource"]["project"], ID);
+}
+
+#[test]
+fn a_record_that_would_be_too_long_says_what_it_lacks() {
+    let filter = pb::list_prebuilds_request::Filter {
+        project_ids: vec![ID.to_owned(); 25],
+        creator_ids: vec![ID.to_owned(); 25],
+        executor_ids: vec![ID.to_owned(); 25],
+        ..Default::default()
+    };
+    let request = pb::ListPrebuildsRequest { filter: Some(filter), ..Default::default() };
+    let call = tests::call(&LIST_PREBUILDS, &request);
+    let applied = |number: usize| {
+        let name = format!("rules.{number}.{}", "n".repeat(90));
+        Applied { rule: name.as_str().into(), mode: Mode::Audit, candidate: false, value: (), link: None }
+    };
+    let bound = "b".repeat(200);
+    call.context
+        .add_rulings((0..32).map(|number| applied(number).ruling(Outcome::Broken).within(bound.clone())));
+    let objects = vec![Object { id: ID.to_owned(), ..Object::default() }; 100];
+    let reply = Reply { seen: Seen { objects, next: None }, ..tests::reply() };
+    let mut record = Record::of(&call);
+    end(&mut record, &call, &Ok(reply));
+    assert!(record.whole().len() > MAX_TAIL, "or it tries nothing");
+    assert!(record.tail().len() <= MAX_TAIL);
+    let shown = read::flat(&whole(&record));
+    assert!(shown["truncated"].as_array().unwrap().contains(&json!("resources")), "{shown}");
+    // What policy saw is whole.
+    assert_eq!(shown["facts"]["filter"]["creators"].as_array().unwrap().len(), 25);
+    assert!(shown["rulings"].is_array());
+}
