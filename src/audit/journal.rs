@@ -116,16 +116,23 @@ impl Journal {
             open: OpenIntents::default(),
             checkpoint,
         };
+        let now = SystemTime::now();
+        let ends: Vec<_> = open
+            .iter()
+            .filter_map(|(sequence, record)| Some((*sequence, recovered(*sequence, record, now)?)))
+            .collect();
+        // First, so that the new segment says from where on they are open: it may be all that comes of this start.
+        for (sequence, end) in &ends {
+            journal.open.note(*sequence, &Draft { stage: AuditStage::Intent, ..end.clone() });
+        }
         journal.begin_segment()?;
         if let Some(last) = journal.closed.last() {
             segment::close(&last.path)?;
         }
-        let now = SystemTime::now();
-        let ends: Vec<_> =
-            open.iter().filter_map(|(sequence, record)| recovered(*sequence, record, now)).collect();
         if !ends.is_empty() {
             tracing::warn!(calls = ends.len(), "the end of these calls is not known; the audit log says so");
         }
+        let ends: Vec<_> = ends.into_iter().map(|(_, end)| end).collect();
         journal.append(&ends, true).map_err(io::Error::from)?;
         Ok(journal)
     }
