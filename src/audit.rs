@@ -23,10 +23,13 @@ pub mod key;
 pub mod line;
 mod log;
 pub mod note;
+pub mod prove;
+pub mod read;
 pub mod record;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+pub mod verify;
 mod writer;
 
 pub use log::{Log, OpenError, Unavailable};
