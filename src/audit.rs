@@ -29,6 +29,8 @@ pub mod line;
 mod log;
 pub mod note;
 mod open;
+pub mod prove;
+pub mod read;
 pub mod record;
 mod recover;
 mod retention;
@@ -37,6 +39,7 @@ mod signer;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+pub mod verify;
 mod writer;
 
 pub use config::Config;

@@ -8,6 +8,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+mod audit;
 mod call;
 mod cases;
 mod check;
@@ -48,6 +49,9 @@ enum Command {
     Call(call::Args),
     /// Say what a policy would do to a call, from files alone: nothing is asked or sent.
     Explain(explain::Args),
+    /// Read the audit log, check it, and prove what it says.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// API keys.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -74,6 +78,7 @@ pub fn main() -> ExitCode {
             Command::Check(args) => check::run(&args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Call(args) => call::run(args).await,
+            Command::Audit(command) => audit::run(&command),
             Command::Keys(command) => keys::run(&command),
         }
     });

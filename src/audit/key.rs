@@ -126,7 +126,7 @@ impl Origin {
 
     /// Whether it is the log of this instance.
     pub fn is_of(&self, instance: &str) -> bool {
-        self.0.rsplit('/').next() == Some(instance)
+        self.0.rsplit_once('/').is_some_and(|(_, last)| last == instance)
     }
 }
 

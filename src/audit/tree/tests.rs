@@ -3,7 +3,7 @@
 use super::{Frontier, Hash};
 
 /// MTH of RFC 6962, section 2.1.
-fn root_of(leaves: &[Hash]) -> Hash {
+pub(super) fn root_of(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => Hash::of(&[]),
         [leaf] => *leaf,

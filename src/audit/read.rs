@@ -1,0 +1,226 @@
+//! Reading logs from their files: instances, their segments in order, and of these the records that count.
+//!
+//! Files are read as they come, so that a log of any size can be; they may be written meanwhile. What stands in them is
+//! not trusted: no link is followed out of the directory, and nothing waits for a pipe.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, OFlags};
+use serde::Deserialize;
+
+mod begin;
+mod joined;
+mod lines;
+mod view;
+
+pub use begin::{Begin, MAX_RECORD};
+pub use joined::{Found, Joined};
+pub use lines::{Line, Lines};
+pub use view::View;
+
+/// Digits of a segment's name, for any sequence number.
+const DIGITS: usize = 20;
+const EXTENSION: &str = ".jsonl";
+/// The verifier key beside a log.
+const KEY: &str = "key.pub";
+/// A key is some hundred bytes.
+const MAX_KEY: u64 = 4096;
+
+/// One log: one writer, one chain.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    directory: PathBuf,
+    /// The directory is as the gateway has made it, and not any copy: it has the instance's name.
+    named: bool,
+    segments: Vec<Segment>,
+}
+
+/// A file of a log, as far as its records count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The sequence number of its first record, by its name.
+    pub first: u64,
+    /// Records from this number on are void: the file failed, and what was to be kept of them was written again. What is
+    /// left of them may be torn, or gone.
+    pub void_from: Option<u64>,
+    pub path: PathBuf,
+}
+
+/// A log that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", .path.display())]
+pub struct ReadError {
+    pub path: PathBuf,
+    pub source: io::Error,
+}
+
+/// What the first record of a segment says of those before it.
+#[derive(Deserialize)]
+struct First {
+    unmapped: Trusted,
+}
+
+#[derive(Deserialize)]
+struct Trusted {
+    trusted: u64,
+}
+
+impl Instance {
+    /// The logs of a directory: its own if it has segments or a key, else those of the directories in it, by name.
+    ///
+    /// # Errors
+    /// A directory or the beginning of a segment cannot be read.
+    pub fn all(directory: &Path) -> Result<Vec<Self>, ReadError> {
+        if let Some(own) = Self::open(directory)? {
+            return Ok(vec![own]);
+        }
+        let directories: Vec<_> = entries(directory)?.into_iter().filter(|(_, kind)| kind.is_dir()).collect();
+        let opened = directories.into_iter().filter_map(|(path, _)| Self::open(&path).transpose());
+        opened.map(|instance| Ok(Self { named: true, ..instance? })).collect()
+    }
+
+    /// The log in this directory, if there is one.
+    ///
+    /// # Errors
+    /// The directory or the beginning of a segment cannot be read.
+    pub fn open(directory: &Path) -> Result<Option<Self>, ReadError> {
+        let (mut numbers, mut key) = (Vec::new(), false);
+        for (path, _) in entries(directory)? {
+            match path.file_name().and_then(|name| name.to_str()) {
+                Some(KEY) => key = true,
+                Some(name) => numbers.extend(number(name).map(|first| (first, path))),
+                None => {}
+            }
+        }
+        if numbers.is_empty() && !key {
+            return Ok(None);
+        }
+        numbers.sort();
+        Ok(Some(Self { directory: directory.to_owned(), named: false, segments: segments(numbers)? }))
+    }
+
+    /// The segment that comes after the one with this first record, whether what is in it counts or not.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn segment_after(directory: &Path, first: u64) -> Result<Option<Segment>, ReadError> {
+        let numbered = entries(directory)?.into_iter().filter_map(|(path, _)| {
+            let first = number(path.file_name()?.to_str()?)?;
+            Some(Segment { first, void_from: None, path })
+        });
+        Ok(numbered.filter(|segment| segment.first > first).min_by_key(|segment| segment.first))
+    }
+
+    /// What the directory is called; empty where it has no name.
+    pub fn name(&self) -> &str {
+        self.directory.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// Whether the name of the directory must be that of the log.
+    pub fn is_named(&self) -> bool {
+        self.named
+    }
+
+    /// The file that the record is in, or should be.
+    pub fn file_of(&self, sequence: u64) -> PathBuf {
+        let before = self.segments.iter().rev().find(|segment| segment.first <= sequence);
+        before
+            .or(self.segments.first())
+            .map_or_else(|| self.directory.clone(), |segment| segment.path.clone())
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// In order. What is void as a whole is not among them.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The verifier key beside the log.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no text.
+    pub fn key(&self) -> Result<String, ReadError> {
+        let path = self.directory.join(KEY);
+        let read = |file: File| io::read_to_string(io::Read::take(file, MAX_KEY));
+        open(&path).and_then(read).map_err(|source| ReadError { path, source })
+    }
+}
+
+impl Segment {
+    /// # Errors
+    /// It cannot be opened, or is no file.
+    pub fn lines(&self) -> Result<Lines, ReadError> {
+        Lines::open(&self.path)
+    }
+
+    pub fn is_void(&self, sequence: u64) -> bool {
+        self.void_from.is_some_and(|from| from <= sequence)
+    }
+}
+
+/// The sequence number that a segment is named after.
+fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(EXTENSION).filter(|digits| digits.len() == DIGITS)?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// Finds what is void, from the newest segment back: the least of what those behind trust.
+fn segments(numbers: Vec<(u64, PathBuf)>) -> Result<Vec<Segment>, ReadError> {
+    let (mut segments, mut trusted, mut next) = (Vec::new(), u64::MAX, u64::MAX);
+    for (first, path) in numbers.into_iter().rev() {
+        if first >= trusted {
+            continue;
+        }
+        let said = said(&path)?;
+        // The newest one may be just begun.
+        if said.is_none() && segments.is_empty() {
+            continue;
+        }
+        let void_from = (trusted < next).then_some(trusted);
+        // A beginning that says nothing is found when the segment is read.
+        trusted = trusted.min(said.flatten().unwrap_or(first));
+        next = first;
+        segments.push(Segment { first, void_from, path });
+    }
+    segments.reverse();
+    Ok(segments)
+}
+
+/// What the first record of the file says of those before it; nothing where it has no record.
+fn said(path: &Path) -> Result<Option<Option<u64>>, ReadError> {
+    Ok(match Lines::open(path)?.next()? {
+        Line::Record(record) => {
+            let first: Result<First, _> = serde_json::from_slice(record);
+            Some(first.ok().map(|first| first.unmapped.trusted))
+        }
+        Line::TooLong => Some(None),
+        Line::Torn | Line::End => None,
+    })
+}
+
+/// By name.
+fn entries(directory: &Path) -> Result<Vec<(PathBuf, fs::FileType)>, ReadError> {
+    let failed = |source| ReadError { path: directory.to_owned(), source };
+    let read = fs::read_dir(directory).map_err(failed)?;
+    let mut entries = read
+        .map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))))
+        .collect::<io::Result<Vec<_>>>();
+    if let Ok(entries) = &mut entries {
+        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
+    entries.map_err(failed)
+}
+
+/// Opens a file of a log, and nothing else: what a link points to is not of the log, and a pipe would wait for its writer.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("is not a file")) }
+}

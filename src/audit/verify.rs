@@ -1,0 +1,191 @@
+//! Whether a log is what was written, by `docs/audit-log.md` ("To verify").
+//!
+//! Threat: somebody who can write the log's directory but does not have the signing key edits, removes, moves or rolls
+//! back. What is before a checkpoint that was kept elsewhere is then found; behind the newest one the chain alone holds,
+//! and a chain needs no key.
+
+use std::{ops::Range, path::PathBuf};
+
+use super::{
+    checkpoint::{Checkpoint, CheckpointError},
+    key::VerifierKey,
+    read::{Instance, Line, ReadError, Segment},
+    tree::Hash,
+};
+
+mod calls;
+mod kept;
+mod pruned;
+mod trust;
+mod walk;
+
+pub use kept::Kept;
+pub use trust::{Trust, TrustError};
+use walk::Walk;
+
+/// What became of a log that was read from end to end, or up to its first bad record.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The instance, by its records; empty where there is none.
+    pub log: String,
+    /// All before this one are consistent with each other.
+    pub records: u64,
+    /// The number of the first record that is there.
+    pub first: u64,
+    pub files: usize,
+    /// Of the records.
+    pub bytes: u64,
+    /// The first bad record; the log is good where there is none.
+    pub fault: Option<Fault>,
+    /// The newest checkpoint in the log: up to its size the log is what the key has signed.
+    pub signed: Option<Signed>,
+    /// Whether it is what every checkpoint that was kept elsewhere says.
+    pub kept: bool,
+    /// What does not count, as the files that had it failed.
+    pub void: Vec<Range<u64>>,
+    /// Calls whose intent has no end yet.
+    pub open: usize,
+    /// The newest file ends within a record: it is being written, or a crash has torn it.
+    pub torn: bool,
+}
+
+/// A checkpoint as the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    pub checkpoint: Checkpoint,
+    pub note: String,
+}
+
+/// The first bad record of a log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record {record} in {}: {reason}", .file.display())]
+pub struct Fault {
+    pub record: u64,
+    /// Where it is, or should be.
+    pub file: PathBuf,
+    pub reason: Reason,
+}
+
+/// What is wrong with a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    #[error("does not begin as a record of this format")]
+    Begin,
+    #[error("is longer than a record may be")]
+    TooLong,
+    #[error("is torn, and is not the last one of the log")]
+    Torn,
+    #[error("is no JSON")]
+    Json,
+    #[error("stands in the place of record {0}: something was removed, added or moved")]
+    Number(u64),
+    #[error("is of the log {0:?}")]
+    Log(String),
+    #[error("was altered, or `prev` of the record behind it was: they do not agree")]
+    Chain,
+    #[error("is missing, or the records behind it are: the next file begins with {0}")]
+    Missing(u64),
+    #[error("is more than the file may have: the next file begins with {0}")]
+    Doubled(u64),
+    #[error("is the first one of its file, but opens no segment")]
+    Unopened,
+    #[error("opens a segment, but is not the first one of its file")]
+    Reopened,
+    #[error("has no `{0}` that can be read")]
+    Field(&'static str),
+    #[error("says of the tree before it what is not so (`{0}`)")]
+    Tree(&'static str),
+    #[error("has a checkpoint that counts for nothing: it {0}")]
+    Checkpoint(#[from] CheckpointError),
+    #[error("has a checkpoint of {0:?}, for which there is no key")]
+    Stranger(String),
+    #[error("has a checkpoint of {0} records")]
+    Size(u64),
+    #[error(
+        "has a checkpoint of another tree: a record behind the checkpoint before was altered, and the chain with it"
+    )]
+    Root,
+    #[error("is a second intent of its call")]
+    SecondIntent,
+    #[error("is a second end of its call")]
+    SecondEnd,
+    #[error("is an intent without an end, and the process that wrote it has ended in order")]
+    Open,
+    #[error("names another root of what was pruned")]
+    Pruned,
+    #[error("is the oldest one, and no signed record says that those before it were pruned")]
+    Unpruned,
+    #[error("is not there, but is in the checkpoint that was kept: the log was cut or rolled back")]
+    RolledBack,
+    #[error("cannot be compared with the checkpoint that was kept: what is before it was pruned, or is void")]
+    Incomparable,
+    #[error("or one before it is not what it was when the checkpoint that was kept was made")]
+    Forked,
+}
+
+/// A record, and what is wrong with it.
+type Bad = (u64, Reason);
+
+/// How a file ends.
+enum End {
+    Clean,
+    /// Within the record of this number.
+    Torn(u64),
+}
+
+/// Why a log was not read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
+
+/// Reads the log and says what of it is good.
+///
+/// # Errors
+/// A file cannot be read, or there is no key.
+pub fn verify(instance: &Instance, trust: &Trust, kept: &[&Kept]) -> Result<Report, VerifyError> {
+    let name = instance.is_named().then(|| instance.name().to_owned());
+    let mut walk = Walk::new(name, trust.beside(instance)?, kept);
+    let mut torn = false;
+    let bad = read(instance, &mut walk, &mut torn)?.and_then(|()| walk.finish()).err();
+    let fault = bad.map(|(record, reason)| Fault { record, file: instance.file_of(record), reason });
+    Ok(walk.report(instance.segments().len(), fault, torn))
+}
+
+fn read(instance: &Instance, walk: &mut Walk<'_>, torn: &mut bool) -> Result<Result<(), Bad>, ReadError> {
+    let Some((newest, others)) = instance.segments().split_last() else { return Ok(Ok(())) };
+    for segment in others {
+        let end = read_segment(segment, walk)?;
+        match end {
+            // What is missing behind it is found with the next one. This is one too many.
+            Ok(End::Torn(next)) => return Ok(Err((next, Reason::Torn))),
+            Ok(End::Clean) => {}
+            Err(bad) => return Ok(Err(bad)),
+        }
+    }
+    Ok(read_segment(newest, walk)?.map(|end| *torn = matches!(end, End::Torn(_))))
+}
+
+/// Takes the records of a segment, as far as they count.
+fn read_segment(segment: &Segment, walk: &mut Walk<'_>) -> Result<Result<End, Bad>, ReadError> {
+    let mut lines = segment.lines()?;
+    let mut next = segment.first;
+    while !segment.is_void(next) {
+        let taken = match lines.next()? {
+            Line::Record(record) if next == segment.first => walk.open(segment.first, record),
+            Line::Record(record) => walk.take(next, record),
+            Line::TooLong => Err((next, Reason::TooLong)),
+            Line::Torn => return Ok(Ok(End::Torn(next))),
+            Line::End if next == segment.first => Err((next, Reason::Unopened)),
+            Line::End => break,
+        };
+        if let Err(bad) = taken {
+            return Ok(Err(bad));
+        }
+        next += 1;
+    }
+    Ok(Ok(End::Clean))
+}

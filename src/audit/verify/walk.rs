@@ -1,0 +1,236 @@
+//! The way through a log, record by record.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::{
+    Bad, Checkpoint, Fault, Hash, Kept, Range, Reason, Report, Signed, Trust, calls::Calls, kept::Sought,
+    pruned::Pruned,
+};
+use crate::audit::{
+    read::{Begin, View},
+    tree::Frontier,
+};
+
+/// The stage of the first record of a file, and of no other one.
+const SEGMENT: &str = "segment";
+
+/// Where a log has been read to.
+#[derive(Debug)]
+pub(super) struct Walk<'a> {
+    trust: Trust,
+    /// The instance; not known before the first record where the directory is not named after it.
+    log: Option<String>,
+    /// A record was read.
+    begun: bool,
+    first: u64,
+    tree: Frontier,
+    /// The leaf hash of the last record; none where the next record is not bound to one that is there.
+    prev: Option<Hash>,
+    /// The last record says that the process has ended in order.
+    ended: bool,
+    bytes: u64,
+    signed: Option<Signed>,
+    void: Vec<Range<u64>>,
+    calls: Calls,
+    pruned: Pruned,
+    kept: Vec<Sought<'a>>,
+}
+
+/// What a record `segment` says of what is before it.
+#[derive(Deserialize)]
+struct Opening {
+    unmapped: Before,
+}
+
+#[derive(Deserialize)]
+struct Before {
+    tree: Vec<Hash>,
+    trusted: u64,
+    trusted_tree: Option<Vec<Hash>>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(log: Option<String>, trust: Trust, kept: &[&'a Kept]) -> Self {
+        Self {
+            trust,
+            log,
+            begun: false,
+            first: 0,
+            tree: Frontier::default(),
+            prev: None,
+            ended: false,
+            bytes: 0,
+            signed: None,
+            void: Vec::new(),
+            calls: Calls::default(),
+            pruned: Pruned::default(),
+            kept: kept.iter().map(|kept| Sought::new(kept)).collect(),
+        }
+    }
+
+    /// Takes the first record of a segment that is named after `first`.
+    pub(super) fn open(&mut self, first: u64, record: &[u8]) -> Result<(), Bad> {
+        let bad = |reason| (first, reason);
+        let begin = Begin::parse(record).ok_or(bad(Reason::Begin))?;
+        if begin.sequence != first {
+            return Err(bad(Reason::Number(begin.sequence)));
+        }
+        if begin.stage != SEGMENT {
+            return Err(bad(Reason::Unopened));
+        }
+        let opening: Opening = serde_json::from_slice(record).map_err(|_| bad(Reason::Field("tree")))?;
+        let before = opening.unmapped;
+        if self.begun {
+            self.reach(first, before.trusted)?;
+        } else {
+            (self.begun, self.first) = (true, first);
+        }
+        let trusted = self.tree.size();
+        if trusted < first {
+            self.pass()?;
+            self.prev = None;
+        }
+        self.place(first, &begin)?;
+        if self.first < first {
+            self.lead(first, &before)?;
+        }
+        self.tree = Frontier::new(first, before.tree).ok_or(bad(Reason::Tree("tree")))?;
+        self.pruned.begin(first, self.tree.root());
+        // A tree that it goes on from over void records is what anybody may have written: that it is the one of a
+        // checkpoint that was kept does not show that those records were ever void.
+        if trusted == first || self.first == first {
+            self.pass()?;
+        }
+        self.push(begin.stage, record).map_err(bad)
+    }
+
+    /// Takes another record, which must have this number.
+    pub(super) fn take(&mut self, sequence: u64, record: &[u8]) -> Result<(), Bad> {
+        self.pass()?;
+        let bad = |reason| (sequence, reason);
+        let begin = Begin::parse(record).ok_or(bad(Reason::Begin))?;
+        self.place(sequence, &begin)?;
+        if begin.stage == SEGMENT {
+            return Err(bad(Reason::Reopened));
+        }
+        self.push(begin.stage, record).map_err(bad)
+    }
+
+    /// Whether the records so far end where the segment says that what can be trusted ends.
+    fn reach(&self, first: u64, trusted: u64) -> Result<(), Bad> {
+        let size = self.tree.size();
+        match size.cmp(&trusted) {
+            _ if trusted > first => Err((first, Reason::Field("trusted"))),
+            Ordering::Less => Err((size, Reason::Missing(first))),
+            Ordering::Greater => Err((trusted, Reason::Doubled(first))),
+            Ordering::Equal => Ok(()),
+        }
+    }
+
+    /// Whether their tree is the one that the segment goes on from.
+    fn lead(&mut self, first: u64, before: &Before) -> Result<(), Bad> {
+        let trusted = self.tree.size();
+        let (name, roots) = match &before.trusted_tree {
+            _ if trusted == first => ("tree", &before.tree),
+            Some(roots) => ("trusted_tree", roots),
+            None => return Err((first, Reason::Field("trusted_tree"))),
+        };
+        if roots != self.tree.roots() {
+            return Err((first, Reason::Tree(name)));
+        }
+        if trusted < first {
+            self.void.push(trusted..first);
+        }
+        Ok(())
+    }
+
+    /// Whether it stands where it says, behind what it says.
+    fn place(&mut self, sequence: u64, begin: &Begin<'_>) -> Result<(), Bad> {
+        if begin.sequence != sequence {
+            return Err((sequence, Reason::Number(begin.sequence)));
+        }
+        let log = self.log.get_or_insert_with(|| begin.log.to_owned());
+        if log != begin.log {
+            return Err((sequence, Reason::Log(begin.log.to_owned())));
+        }
+        match self.prev {
+            Some(prev) if prev != begin.prev => Err((sequence - 1, Reason::Chain)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn push(&mut self, stage: &str, record: &[u8]) -> Result<(), Reason> {
+        match stage {
+            "intent" | "outcome" | "reject" | "recovered" => {
+                let view = View::of(record).ok_or(Reason::Json)?;
+                self.calls.take(self.tree.size(), stage, &view)?;
+            }
+            "checkpoint" => self.checkpoint(record)?,
+            "pruned" => self.pruned.take(self.tree.size(), record)?,
+            _ => {
+                let _: IgnoredAny = serde_json::from_slice(record).map_err(|_| Reason::Json)?;
+            }
+        }
+        self.ended = stage == "shutdown";
+        let leaf = Hash::leaf(record);
+        self.tree.push(leaf);
+        self.prev = Some(leaf);
+        self.bytes += record.len() as u64 + 1;
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, record: &[u8]) -> Result<(), Reason> {
+        let view = View::of(record).ok_or(Reason::Json)?;
+        let note = view.checkpoint().ok_or(Reason::Field("checkpoint"))?;
+        let origin = Checkpoint::unverified(note)?.origin;
+        let known = self.signed.as_ref().is_none_or(|signed| signed.checkpoint.origin == origin);
+        let key = self.trust.verifier(&origin, self.log.as_deref().unwrap_or_default());
+        let Some(key) = key.filter(|_| known) else { return Err(Reason::Stranger(origin.to_string())) };
+        let checkpoint = Checkpoint::open(note, &key)?;
+        if checkpoint.size != self.tree.size() {
+            return Err(Reason::Size(checkpoint.size));
+        }
+        if checkpoint.root != self.tree.root() {
+            return Err(Reason::Root);
+        }
+        self.pruned.sign();
+        self.signed = Some(Signed { checkpoint, note: note.to_owned() });
+        Ok(())
+    }
+
+    /// Compares the tree so far with the checkpoints that were kept.
+    fn pass(&mut self) -> Result<(), Bad> {
+        let Self { tree, kept, .. } = self;
+        kept.iter_mut().try_for_each(|sought| sought.pass(tree.size(), || tree.root()))
+    }
+
+    /// What can be told only at the end.
+    pub(super) fn finish(&mut self) -> Result<(), Bad> {
+        self.pass()?;
+        self.pruned.finish()?;
+        match self.calls.oldest() {
+            Some(oldest) if self.ended => return Err((oldest, Reason::Open)),
+            Some(_) | None => {}
+        }
+        let log = self.log.as_deref().unwrap_or_default();
+        self.kept.iter().try_for_each(|sought| sought.finish(&self.trust, log, self.tree.size()))
+    }
+
+    pub(super) fn report(self, files: usize, fault: Option<Fault>, torn: bool) -> Report {
+        Report {
+            log: self.log.unwrap_or_default(),
+            records: self.tree.size(),
+            first: self.first,
+            files,
+            bytes: self.bytes,
+            kept: !self.kept.is_empty() && fault.is_none(),
+            fault,
+            signed: self.signed,
+            void: self.void,
+            open: self.calls.open(),
+            torn,
+        }
+    }
+}

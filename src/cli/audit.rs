@@ -1,0 +1,112 @@
+//! `audit`: what the log says, and whether it is what was written. Everything is read from files; nothing is asked or sent.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Subcommand;
+
+use super::{Failure, complain, print};
+use crate::audit::{
+    read::{Found, Instance, Joined, ReadError, View},
+    verify::{Kept, Report, Trust, VerifyError, verify},
+};
+
+mod find;
+mod key;
+mod prove;
+mod stats;
+mod tail;
+mod verified;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check every record, checkpoint and file; exit code 1 and the first bad record if anything is wrong.
+    Verify(verified::Args),
+    /// Print the newest records, and those that come.
+    Tail(tail::Args),
+    /// Print the records that fit, of all instances by time.
+    Find(find::Args),
+    /// Prove offline that a record is in the log, or that the log still begins as it did at an older checkpoint.
+    Prove(prove::Args),
+    /// Count records by stage, org, method and code.
+    Stats(stats::Args),
+    /// Make a signing key and print it (Ed25519, PKCS #8, PEM).
+    Keygen,
+    /// Print the verifier key of a signing key or of a public key, in PEM, for one log.
+    Key(key::Args),
+}
+
+/// The logs that a command reads.
+#[derive(Debug, clap::Args)]
+struct Logs {
+    /// The directory of the log: `audit.directory`, or one instance in it.
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+/// A command that reads, of which something was found to be bad.
+const EXIT_BAD: u8 = 1;
+
+pub(super) fn run(command: &Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Verify(args) => verified::run(args),
+        Command::Tail(args) => tail::run(args),
+        Command::Find(args) => find::run(args),
+        Command::Prove(args) => prove::run(args),
+        Command::Stats(args) => stats::run(args),
+        Command::Keygen => key::generate(),
+        Command::Key(args) => key::run(args),
+    }
+}
+
+impl Logs {
+    /// At least one.
+    fn open(&self) -> Result<Vec<Instance>, Failure> {
+        let instances = Instance::all(&self.directory)?;
+        if instances.is_empty() {
+            return Err(Failure::new(format!("{}: there is no audit log", self.directory.display())));
+        }
+        Ok(instances)
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// A file that the command line names.
+fn named(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+}
+
+/// The key that `--public-key` names.
+fn trust(path: Option<&Path>) -> Result<Trust, Failure> {
+    let Some(path) = path else { return Ok(Trust::Beside) };
+    Trust::parse(&named(path)?).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+}
+
+/// A checkpoint that the command line names.
+fn kept(path: &Path) -> Result<Kept, Failure> {
+    let kept = Kept::parse(named(path)?);
+    kept.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+}
+
+/// Records as they stand in the log.
+fn show(found: &[Found]) -> Result<(), Failure> {
+    let mut lines = Vec::new();
+    for found in found {
+        lines.extend_from_slice(&found.record);
+        lines.push(b'\n');
+    }
+    print(String::from_utf8_lossy(&lines))
+}

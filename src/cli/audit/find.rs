@@ -1,0 +1,91 @@
+//! `audit find`
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{ExitCode, Failure, Joined, Logs, View, show};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    logs: Logs,
+    #[arg(long)]
+    org: Option<String>,
+    #[arg(long)]
+    subject: Option<String>,
+    /// With or without the service: `CreatePrebuild`.
+    #[arg(long)]
+    method: Option<String>,
+    /// intent, outcome, reject and so on.
+    #[arg(long)]
+    stage: Option<String>,
+    /// A gRPC status code: `NOT_FOUND`.
+    #[arg(long)]
+    code: Option<String>,
+    /// From then on, by RFC 3339; or a duration ago: `90min`.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<i64>,
+    /// Before then.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<i64>,
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+    /// Records with this value, in clear or as a keyed hash.
+    #[arg(long)]
+    value: Option<String>,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let needles = args.value.as_deref().map(needles);
+    let wanted = |view: &View<'_>, record: &[u8]| {
+        let has_value =
+            needles.as_ref().is_none_or(|needles| needles.iter().any(|needle| has(record, needle)));
+        has_value && args.fits(view)
+    };
+    for found in Joined::of(&args.logs.open()?, wanted)? {
+        show(&[found?])?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn fits(&self, view: &View<'_>) -> bool {
+        let is =
+            |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
+        let name = view.method().rsplit('/').next().unwrap_or_default();
+        is(&self.org, view.org())
+            && is(&self.subject, view.subject())
+            && (is(&self.method, view.method()) || is(&self.method, name))
+            && is(&self.stage, view.stage())
+            && is(&self.code, view.code())
+            && is(&self.request_id, view.request_id())
+            && self.since.is_none_or(|since| since <= view.time)
+            && self.until.is_none_or(|until| view.time < until)
+    }
+}
+
+/// What a record has that has this value, as bytes of JSON.
+fn needles(value: &str) -> Vec<Vec<u8>> {
+    let texts = std::iter::once(value.to_owned()).chain(digests(value));
+    texts.filter_map(|text| serde_json::to_vec(&text).ok()).collect()
+}
+
+/// The keyed hashes that stand for a value in records that do not show it.
+fn digests(_value: &str) -> Vec<String> {
+    Vec::new()
+}
+
+fn has(record: &[u8], needle: &[u8]) -> bool {
+    record.windows(needle.len()).any(|window| window == needle)
+}
+
+/// Milliseconds since 1970.
+fn time(text: &str) -> Result<i64, String> {
+    let ago = |ago: Duration| SystemTime::now().checked_sub(ago);
+    let time = match humantime::parse_rfc3339_weak(text) {
+        Ok(time) => Some(time),
+        Err(_) => humantime::parse_duration(text).ok().and_then(ago),
+    };
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let millis = since.and_then(|since| i64::try_from(since.as_millis()).ok());
+    millis.ok_or_else(|| "is neither a time (2026-07-01T12:00:00Z) nor a duration (90min)".to_owned())
+}

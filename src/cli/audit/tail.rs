@@ -1,0 +1,109 @@
+//! `audit tail`
+
+use std::{collections::VecDeque, convert::Infallible, thread, time::Duration};
+
+use super::{ExitCode, Failure, Found, Instance, Logs, PathBuf, ReadError, View, show};
+use crate::audit::read::{Line, Lines, Segment};
+
+/// A record is shown within this after it was written.
+const POLL: Duration = Duration::from_millis(200);
+/// Every so many polls it is looked for logs that are new: each takes a look into every file.
+const LOOK: u32 = 10;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    logs: Logs,
+    /// How many records of those that are there.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    lines: usize,
+    /// Go on with those that come, until the command is ended.
+    #[arg(short, long)]
+    follow: bool,
+}
+
+/// A log that is read while it is written.
+struct Followed {
+    directory: PathBuf,
+    segment: Segment,
+    lines: Lines,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let mut followed = Vec::new();
+    let mut found = Vec::new();
+    for instance in args.logs.open()? {
+        let Some(mut log) = Followed::open(&instance, args.lines)? else { continue };
+        found.extend(log.newest(args.lines)?);
+        followed.push(log);
+    }
+    found.sort_by_key(|found| found.time);
+    let spare = found.len().saturating_sub(args.lines);
+    show(&found[spare..])?;
+    if args.follow {
+        match follow(&args.logs, followed)? {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn follow(logs: &Logs, mut followed: Vec<Followed>) -> Result<Infallible, Failure> {
+    for poll in 1_u32.. {
+        thread::sleep(POLL);
+        for log in &mut followed {
+            log.read(|found| show(&[found]))?;
+        }
+        if poll % LOOK == 0 {
+            for instance in logs.open()? {
+                let is_known = followed.iter().any(|log| log.directory == instance.directory());
+                followed.extend(Followed::open(&instance, usize::MAX)?.filter(|_| !is_known));
+            }
+        }
+    }
+    Err(Failure::new("this has been followed for 27 years"))
+}
+
+impl Followed {
+    /// From a segment on behind whose beginning there are at least so many records, if there are.
+    fn open(instance: &Instance, count: usize) -> Result<Option<Self>, ReadError> {
+        let mut records = 0;
+        for segment in instance.segments().iter().rev() {
+            let mut lines = segment.lines()?;
+            while let Line::Record(_) = lines.next()? {
+                records += 1;
+            }
+            if records >= count || Some(segment) == instance.segments().first() {
+                let (lines, segment) = (segment.lines()?, segment.clone());
+                return Ok(Some(Self { directory: instance.directory().to_owned(), segment, lines }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The newest records of those that are there.
+    fn newest(&mut self, count: usize) -> Result<VecDeque<Found>, Failure> {
+        let mut newest = VecDeque::new();
+        self.read(|found| {
+            newest.push_back(found);
+            if newest.len() > count {
+                newest.pop_front();
+            }
+            Ok(())
+        })?;
+        Ok(newest)
+    }
+
+    /// What has come since.
+    fn read(&mut self, mut take: impl FnMut(Found) -> Result<(), Failure>) -> Result<(), Failure> {
+        loop {
+            // Asked for before the end is seen: to a segment that has a successor nothing is added.
+            let next = Instance::segment_after(&self.directory, self.segment.first)?;
+            while let Line::Record(record) = self.lines.next()? {
+                let time = View::of(record).map_or(0, |view| view.time);
+                take(Found { time, record: record.to_vec() })?;
+            }
+            let Some(next) = next else { return Ok(()) };
+            self.lines = next.lines()?;
+            self.segment = next;
+        }
+    }
+}

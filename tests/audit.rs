@@ -1,0 +1,17 @@
+//! What proves and reads the audit log: on logs that are made here, so that nothing that is to be found is put right by
+//! what writes the real ones.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking; clippy knows only functions marked as tests"
+)]
+
+#[path = "audit"]
+mod audit {
+    mod commands;
+    pub(super) mod forge;
+    mod good;
+    mod proofs;
+    mod tampered;
+}

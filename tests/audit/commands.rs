@@ -1,0 +1,244 @@
+//! The commands as an operator types them.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use prebuild_gateway::audit::key::{SigningKey, VerifierKey};
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+use tempfile::{TempDir, tempdir};
+
+use super::forge::{Forge, file, request_id, small};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_prebuild-gateway");
+
+fn audit(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    let (verb, rest) = arguments.split_first().unwrap();
+    command.args(["audit", verb]).arg(directory).args(rest).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Exit code and output.
+fn told(output: Output) -> (i32, String) {
+    let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), text)
+}
+
+fn good(directory: &Path, arguments: &[&str]) -> String {
+    let (code, text) = told(audit(directory, arguments));
+    assert_eq!(code, 0, "{text}");
+    text
+}
+
+/// Two instances in a directory, and what is kept elsewhere.
+fn two() -> (TempDir, [Forge; 2], TempDir) {
+    let (logs, elsewhere) = (tempdir().unwrap(), tempdir().unwrap());
+    let forges = [small("gateway-0"), small("gateway-1")];
+    for forge in &forges {
+        forge.store(logs.path());
+        fs::write(elsewhere.path().join(&forge.name), forge.note()).unwrap();
+        fs::write(elsewhere.path().join(format!("{}.pem", forge.name)), forge.key.public().to_pem()).unwrap();
+    }
+    let keys = forges.iter().map(|forge| format!("{}\n", forge.verifier()));
+    fs::write(elsewhere.path().join("keys"), keys.collect::<String>()).unwrap();
+    (logs, forges, elsewhere)
+}
+
+#[test]
+fn verify_says_what_is_good_and_how_far() {
+    let (logs, forges, elsewhere) = two();
+    let text = good(logs.path(), &["verify"]);
+    let next = forges[0].next();
+    for part in [
+        &format!("gateway-0: consistent up to {next}:"),
+        &format!("gateway-1: signed up to {} ", next - 1),
+        "gateway-0: good; roll-back not excluded",
+        "gateway-1: the key is the one beside the log: this proves nothing",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let at = |name: &str| elsewhere.path().join(name).to_str().unwrap().to_owned();
+    let kept = [at("gateway-0"), at("gateway-1")];
+    let keys = at("keys");
+    let all = ["verify", "--public-key", &keys, "--checkpoint", &kept[0], "--checkpoint", &kept[1]];
+    let text = good(logs.path(), &all);
+    assert_eq!(text.matches("good, and not rolled back").count(), 2, "{text}");
+    assert!(!text.contains("proves nothing") && !text.contains("not excluded"), "{text}");
+    let one = logs.path().join("gateway-1");
+    good(&one, &["verify", "--public-key", &at("gateway-1.pem"), "--checkpoint", &kept[1]]);
+    // The key of another log, a checkpoint of another log, and one of a log that is gone.
+    assert_eq!(told(audit(&one, &["verify", "--public-key", &at("gateway-0.pem")])).0, 1);
+    assert_eq!(told(audit(&one, &["verify", "--checkpoint", &kept[0]])).0, 1);
+    fs::remove_dir_all(logs.path().join("gateway-0")).unwrap();
+    let (code, text) = told(audit(logs.path(), &all));
+    assert_eq!(code, 1);
+    assert!(text.contains("gateway-0: BAD: the log of this checkpoint is not there"), "{text}");
+}
+
+#[test]
+fn verify_names_the_first_bad_record() {
+    let (logs, mut forges, _elsewhere) = two();
+    let segment = &mut forges[1].segments[2];
+    let text = String::from_utf8(segment.lines[3].clone()).unwrap();
+    segment.lines[3] = text.replace("subject-", "Subject-").into_bytes();
+    let (bad, name) = (segment.first + 3, file(segment.first));
+    forges[1].store(logs.path());
+    let (code, text) = told(audit(logs.path(), &["verify"]));
+    assert_eq!(code, 1);
+    assert!(text.contains("gateway-0: good"), "{text}");
+    assert!(text.contains(&format!("gateway-1: BAD: record {bad} in ")), "{text}");
+    assert!(text.contains(&name) && text.contains("altered"), "{text}");
+}
+
+#[test]
+fn what_is_asked_wrongly_is_told() {
+    let (logs, _, elsewhere) = two();
+    let nothing = elsewhere.path().join("nothing").to_str().unwrap().to_owned();
+    let key = elsewhere.path().join("keys").to_str().unwrap().to_owned();
+    for arguments in [
+        vec!["verify", "--public-key", &nothing],
+        vec!["verify", "--checkpoint", &nothing],
+        vec!["verify", "--checkpoint", &key],
+        vec!["verify", "--misspelt"],
+        vec!["find", "--since", "yesterday"],
+        vec!["prove"],
+        vec!["prove", "--record", "1", "--between", &key],
+        vec!["prove", "--record", "1"],
+        vec!["prove", "--record", "1", "--instance", "gateway-7"],
+    ] {
+        let (code, text) = told(audit(logs.path(), &arguments));
+        assert_eq!(code, 2, "{arguments:?}: {text}");
+    }
+    for verb in ["verify", "tail", "find", "stats"] {
+        let (code, text) = told(audit(elsewhere.path(), &[verb]));
+        assert_eq!((code, text.contains("there is no audit log")), (1, true), "{verb}: {text}");
+    }
+}
+
+fn records(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn find_joins_the_instances_by_time() {
+    let (logs, forges, _elsewhere) = two();
+    let all = records(&good(logs.path(), &["find"]));
+    assert_eq!(all.len() as u64, 2 * forges[0].next());
+    assert!(all.is_sorted_by_key(|record| record["time"].as_u64()));
+    for (arguments, count) in [
+        (vec!["--request-id", &*request_id(7)], 4),
+        (vec!["--value", &*request_id(7)], 4),
+        (vec!["--value", "0198c0de"], 0),
+        (vec!["--org", "org-1", "--stage", "intent"], 2 * 23),
+        (vec!["--subject", "subject-3", "--stage", "intent"], 2 * 11),
+        (vec!["--code", "NOT_FOUND"], 2 * 15),
+        (vec!["--method", "CreatePrebuild"], 2 * 90),
+        (vec!["--method", "gitpod.v1.PrebuildService/CreatePrebuild"], 2 * 90),
+        (vec!["--method", "Prebuild"], 0),
+        (vec!["--stage", "checkpoint"], 2 * 11),
+        (vec!["--since", "2026-11-30T00:53:30Z", "--until", "2026-11-30T00:53:32Z"], 2 * 2),
+        (vec!["--since", "1h"], 0),
+    ] {
+        let found = records(&good(logs.path(), &[vec!["find"], arguments.clone()].concat()));
+        assert_eq!(found.len(), count, "{arguments:?}");
+    }
+}
+
+#[test]
+fn tail_shows_the_newest_and_those_that_come() {
+    let (logs, mut forges, _elsewhere) = two();
+    let next = forges[0].next();
+    let numbers = |text: &str| -> Vec<_> {
+        records(text).iter().map(|record| record["metadata"]["sequence"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(numbers(&good(logs.path(), &["tail", "-n", "3"])), [next - 2, next - 1, next - 1]);
+    assert_eq!(numbers(&good(logs.path(), &["tail"])).len(), 10);
+    assert_eq!(numbers(&good(logs.path(), &["tail", "-n", "100000"])).len() as u64, 2 * next);
+    let mut command = Command::new(PROGRAM);
+    command.args(["audit", "tail", "-n", "1", "--follow"]).arg(logs.path().join("gateway-0"));
+    let mut tail = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut number = || numbers(&lines.next().unwrap().unwrap())[0];
+    assert_eq!(number(), next - 1);
+    // In the same file, in two pieces, and in the next one.
+    forges[0].call();
+    let segment = &forges[0].segments[4];
+    let path = logs.path().join("gateway-0").join(file(segment.first));
+    let mut written = OpenOptions::new().append(true).open(path).unwrap();
+    let [.., intent, outcome] = segment.lines.as_slice() else { panic!("a call has two records") };
+    written.write_all(&[intent.as_slice(), &outcome[..100]].concat()).unwrap();
+    assert_eq!(number(), next);
+    written.write_all(&outcome[100..]).unwrap();
+    assert_eq!(number(), next + 1);
+    forges[0].segment();
+    forges[0].store(logs.path());
+    assert_eq!(number(), next + 2);
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+}
+
+#[test]
+fn stats_counts() {
+    let (logs, mut forges, _elsewhere) = two();
+    let open = forges[1].next();
+    forges[1].intent();
+    forges[1].store(logs.path());
+    let text = good(logs.path(), &["stats"]);
+    let (_, second) = text.split_once("gateway-1\n").unwrap();
+    for part in [
+        format!("records      {}\n", open + 1),
+        format!("checkpoint   of {} records\n", open - 1),
+        format!("open intents 1, the oldest is record {open}\n"),
+        "        46  intent\n".to_owned(),
+        "        45  gitpod.v1.PrebuildService/CreatePrebuild\n".to_owned(),
+        "        15  NOT_FOUND\n".to_owned(),
+    ] {
+        assert!(second.contains(&part), "{part} in {second}");
+    }
+}
+
+#[test]
+fn prove_prints_what_can_be_checked_elsewhere() {
+    let (logs, mut forges, elsewhere) = two();
+    let text = good(logs.path(), &["prove", "--record", "41", "--instance", "gateway-1"]);
+    assert!(text.starts_with("c2sp.org/tlog-proof@v1\nextra "), "{text}");
+    assert!(text.contains("\nindex 41\n") && text.contains("\naudit.example.com/gateway-1\n"), "{text}");
+    forges[0].call();
+    forges[0].checkpoint();
+    forges[0].store(logs.path());
+    let old = elsewhere.path().join("gateway-0").to_str().unwrap().to_owned();
+    let text = good(logs.path(), &["prove", "--between", &old]);
+    assert!(text.starts_with(&format!("old {}\n", forges[0].next() - 3)), "{text}");
+    // Of a log that is bad nothing is proven.
+    forges[0].segments[1].lines.remove(4);
+    forges[0].store(logs.path());
+    assert_eq!(told(audit(logs.path(), &["prove", "--record", "1", "--instance", "gateway-0"])).0, 1);
+    let behind = forges[1].next().to_string();
+    let (code, text) = told(audit(logs.path(), &["prove", "--record", &behind, "--instance", "gateway-1"]));
+    assert_eq!((code, text.contains("no checkpoint")), (1, true), "{text}");
+}
+
+#[test]
+fn keys_are_made_and_named() {
+    let directory = tempdir().unwrap();
+    let made = Command::new(PROGRAM).args(["audit", "keygen"]).output().unwrap();
+    let key = SigningKey::from_pem(&made.stdout).unwrap();
+    let private = directory.path().join("private.pem");
+    fs::write(&private, key.to_pem().unwrap().expose_secret()).unwrap();
+    let public = directory.path().join("public.pem");
+    let pem = good(&private, &["key"]);
+    assert_eq!(pem, key.public().to_pem());
+    fs::write(&public, pem).unwrap();
+    let origin = "audit.example.com/gateway-0";
+    let verifier = VerifierKey::new(origin.parse().unwrap(), key.public());
+    for path in [&private, &public] {
+        assert_eq!(good(path, &["key", "--origin", origin]), format!("{verifier}\n"));
+    }
+    assert_eq!(told(audit(&private, &["key", "--origin", "a b"])).0, 2);
+    fs::write(&public, "garbage").unwrap();
+    assert_eq!(told(audit(&public, &["key"])).0, 2);
+}
