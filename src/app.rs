@@ -18,7 +18,10 @@ use tower::{Layer as _, Service, util::option_layer};
 
 use crate::{
     admin::{self, Check, Readiness, Status},
-    audit,
+    audit::{
+        self,
+        hash::{Keys, KeysError},
+    },
     budget::{self, Budgets},
     config::{Callers, Config, Resolved},
     front::{Front, HttpRequest, HttpResponse, Peers, Reflect},
@@ -98,6 +101,8 @@ struct State {
 pub enum StartError {
     #[error("audit.directory: {0}")]
     Audit(#[from] audit::OpenError),
+    #[error("audit.hash_keys: {0}")]
+    HashKeys(#[from] KeysError),
     #[error("{key}: {0}", key = .0.key())]
     Upstream(#[from] ClientError),
     /// Upstream says that it is another one.
@@ -153,6 +158,7 @@ impl App {
     fn begin(ground: Ground, listeners: Listeners) -> Result<Self, StartError> {
         let Ground { resolved, server, metrics, learn, orgs, mut files, store } = ground;
         let Resolved { config, tls, callers, policy, policy_file, way, request_metadata, .. } = resolved;
+        let keys = Keys::open(&config.audit.directory, config.audit.hash_keys.as_ref())?;
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
@@ -161,6 +167,8 @@ impl App {
         let gateway = Gateway::new(Stages {
             tasks: tasks.clone(),
             log: log.clone(),
+            detail: audit::Detail::new(config.audit.level.clone(), keys),
+            reads_pass: config.audit.reads_pass,
             bind: Bind(policy.clone()),
             limits: Limits::new(engine(&config.limits, store.as_ref(), &metrics)),
             budgets,

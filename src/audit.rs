@@ -18,14 +18,21 @@ use crate::{
     stack::{Next, Stage},
 };
 
+mod detail;
+pub mod fold;
+pub mod hash;
+pub mod level;
 pub mod line;
 mod log;
 pub mod record;
+mod redact;
 #[cfg(test)]
 mod tests;
 pub mod tree;
 mod writer;
 
+pub use detail::Detail;
+use level::Levels;
 pub use log::{Log, OpenError, Unavailable};
 use record::{Client, Record};
 
@@ -38,20 +45,37 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Config {
     /// Where the log lives; created if it is not there.
     pub directory: PathBuf,
+    /// Where the keys of keyed hashes are; by default `hash-keys` in the directory, made if it is not there.
+    #[serde(default)]
+    pub hash_keys: Option<hash::Config>,
+    /// How much records tell.
+    #[serde(default)]
+    pub level: Levels,
+    /// Whether reads go on while the log cannot be written. Those that are answered then are missing from it, and counted
+    /// in a gap record.
+    #[serde(default)]
+    pub reads_pass: bool,
 }
 
 /// Opens the record of every call that reaches the call plane, and closes it exactly once.
 #[derive(Clone, Debug)]
-pub struct Audit(Log);
+pub struct Audit {
+    log: Log,
+    detail: Detail,
+    reads_pass: bool,
+}
 
 /// Puts the intent on disk before the call goes on.
 #[derive(Clone, Debug)]
-pub struct Intent(Log);
+pub struct Intent {
+    log: Log,
+    detail: Detail,
+}
 
 /// A call under way. Dropped unclosed when the caller leaves: it is recorded all the same.
 #[derive(Debug)]
 struct Open {
-    log: Log,
+    audit: Audit,
     record: Option<Record>,
     class: Class,
     context: Context,
@@ -59,15 +83,23 @@ struct Open {
     gone: CancellationToken,
 }
 
+impl Config {
+    /// The defaults, for a log in `directory`.
+    pub fn at(directory: PathBuf) -> Self {
+        Self { directory, hash_keys: None, level: Levels::default(), reads_pass: false }
+    }
+}
+
 impl Audit {
-    pub fn new(log: Log) -> Self {
-        Self(log)
+    /// `reads_pass`: an answer to a read is given also where the log cannot take its record.
+    pub fn new(log: Log, detail: Detail, reads_pass: bool) -> Self {
+        Self { log, detail, reads_pass }
     }
 }
 
 impl Intent {
-    pub fn new(log: Log) -> Self {
-        Self(log)
+    pub fn new(log: Log, detail: Detail) -> Self {
+        Self { log, detail }
     }
 }
 
@@ -82,8 +114,8 @@ impl Stage<Call> for Audit {
             return Err(Error::refuse(Reason::DeadlineExceeded));
         }
         let open = Open {
-            log: self.0.clone(),
-            record: Some(Record::of(&call)),
+            audit: self.clone(),
+            record: self.detail.is_told(&call).then(|| self.detail.record(&call)),
             class: call.method.class,
             context: call.context.clone(),
             deadline: call.deadline,
@@ -108,7 +140,7 @@ impl Stage<Permitted<Call>> for Intent {
         next: S,
     ) -> Result<Reply, Error> {
         if call.get().method.class != Class::Read {
-            self.0.append(Record::of(call.get()), PATIENCE).await?;
+            self.log.append(self.detail.record(call.get()), PATIENCE).await?;
             call.get().context.set_intended();
         }
         let context = call.get().context.clone();
@@ -142,7 +174,10 @@ impl Open {
     async fn close(mut self, result: Result<Reply, Error>) -> Result<Reply, Error> {
         let Some(mut record) = self.record.take() else { return result };
         record.ends(&result, &self.context, self.client());
-        let log = self.log.clone();
+        if let Ok(reply) = &result {
+            self.audit.detail.answer(&mut record, reply);
+        }
+        let log = self.audit.log.clone();
         if self.context.is_intended() {
             return match log.append(record, PATIENCE).await {
                 Ok(()) => result,
@@ -151,8 +186,10 @@ impl Open {
             };
         }
         // Reads and refusals do not wait for the disk, only for room in the queue.
+        let Some(record) = log.fold().of(record, &result, &self.context) else { return result };
+        let is_read = self.class == Class::Read && !self.audit.reads_pass;
         match log.enqueue(record).await {
-            Err(unavailable) if self.class == Class::Read && result.is_ok() => Err(unavailable.into()),
+            Err(unavailable) if is_read && result.is_ok() => Err(unavailable.into()),
             _ => result,
         }
     }
@@ -167,7 +204,7 @@ impl Drop for Open {
         };
         record.ends(&Err(Error::refuse(reason).with_sent(self.sent())), &self.context, client);
         // It cannot be waited for here, and nothing of the answer has reached anybody.
-        self.log.offer(record);
+        self.audit.log.offer(record);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    fold::{Fold, Kind},
     record::Record,
     writer::{self, Writer},
 };
@@ -40,6 +41,7 @@ pub struct Log(Arc<Shared>);
 struct Shared {
     queue: mpsc::Sender<Entry>,
     gaps: Arc<Gaps>,
+    fold: Fold,
     healthy: Arc<AtomicBool>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -49,8 +51,6 @@ struct Shared {
 pub(super) struct Gaps {
     /// They found the queue full, or the disk gone.
     pub(super) missed: AtomicU64,
-    /// Refusals beyond what their peers may have.
-    pub(super) limited: AtomicU64,
 }
 
 /// What the writer is sent.
@@ -107,7 +107,7 @@ impl Log {
             .spawn(move || writer.run(entries))
             .map_err(failed)?;
         let writer = Mutex::new(Some(thread));
-        Ok(Self(Arc::new(Shared { queue, gaps, healthy, writer })))
+        Ok(Self(Arc::new(Shared { queue, gaps, fold: Fold::default(), healthy, writer })))
     }
 
     /// Whether the last group reached the disk.
@@ -119,6 +119,7 @@ impl Log {
     /// removed, or a disk that hangs, must show before the next call meets it. That a disk is full shows only with the
     /// next record.
     pub async fn probe(&self, patience: Duration) -> bool {
+        self.0.fold.due(SystemTime::now()).into_iter().for_each(|record| self.offer(record));
         let (told, found) = oneshot::channel();
         let answer = timeout(patience, async {
             self.0.queue.send(Entry::Probe(told)).await.map_err(|_| Unavailable::Closed)?;
@@ -158,17 +159,21 @@ impl Log {
     /// Records a refusal that never became a call. It is not waited for: a flood of refusals must not hold up calls.
     /// What finds no room is counted in a gap record, and so is what a peer has too many of: a flood must not fill the disk.
     pub fn refused(&self, context: &Context, error: &Error) {
-        if context.is_limited() {
-            self.0.gaps.limited.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        self.offer(Record::refused(context, error));
+        let kind = Kind::of(context, error, None);
+        let record = self.0.fold.admit(kind, SystemTime::now(), || Record::refused(context, error));
+        record.into_iter().for_each(|record| self.offer(record));
+    }
+
+    /// What is counted of refusals.
+    pub(super) fn fold(&self) -> &Fold {
+        &self.0.fold
     }
 
     /// Writes what is queued and ends the writer. Handles that still exist get [`Unavailable::Closed`].
     pub async fn close(&self) {
         let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(writer) = writer else { return };
+        self.0.fold.rest().into_iter().for_each(|record| self.offer(record));
         // A disk that hangs must not hold up the end of the process.
         let _over = timeout(CLOSE, async {
             // A writer that has ended has nothing left to write; the panic hook has told why.

@@ -11,7 +11,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{Log, PATIENCE, Record, Unavailable};
+use super::{
+    Detail, Log, PATIENCE, Record, Unavailable,
+    hash::Keys,
+    level::{Level, Levels},
+};
 use crate::{
     call::{Call, Context, RequestId, UnknownField, tests::call},
     error::{Error, Reason},
@@ -36,6 +40,12 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         let log = Log::open(&directory.path().join("audit"), Metrics::new()).unwrap();
         Self { directory, log }
+    }
+
+    /// What its records tell, at this level.
+    fn detail(&self, level: Level) -> Detail {
+        let levels = Levels { default: level, ..Levels::default() };
+        Detail::new(levels, Keys::open(&self.directory.path().join("keys"), None).unwrap())
     }
 
     fn audit(&self) -> PathBuf {

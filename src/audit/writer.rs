@@ -21,10 +21,7 @@ use super::{
     record::Record,
     tree::Hash,
 };
-use crate::{
-    error::Reason,
-    telemetry::{Metrics, metrics::AuditStage},
-};
+use crate::telemetry::{Metrics, metrics::AuditStage};
 
 /// Records per fdatasync: groups of 256 take a disk from hundreds of records a second to tens of thousands.
 const GROUP: usize = 256;
@@ -42,15 +39,6 @@ pub(super) struct Writer {
     metrics: Metrics,
     sequence: u64,
     prev: Hash,
-}
-
-/// What a group asks for besides being written.
-#[derive(Clone, Copy, Debug)]
-struct Due {
-    /// Somebody waits for stable storage.
-    sync: bool,
-    /// The count of limited refusals: with the looks of health, twice a second, and not with each group.
-    limited: bool,
 }
 
 impl Writer {
@@ -105,7 +93,7 @@ impl Writer {
     fn commit(&mut self, group: impl Iterator<Item = Entry>) {
         let mut lines = Vec::new();
         let (mut waiting, mut probes) = (Vec::new(), Vec::new());
-        let (mut records, mut closes) = (0, false);
+        let mut records = 0;
         for entry in group {
             match entry {
                 Entry::Record { record, durable } => {
@@ -115,11 +103,10 @@ impl Writer {
                     records += 1;
                 }
                 Entry::Probe(told) => probes.push(told),
-                Entry::Close => closes = true,
+                Entry::Close => {}
             }
         }
-        let due = Due { sync: !waiting.is_empty(), limited: closes || !probes.is_empty() };
-        let written = self.write(&lines, due);
+        let written = self.write(&lines, !waiting.is_empty());
         let written = if probes.is_empty() { written } else { written.and_then(|()| self.look()) };
         if let Err(error) = &written {
             self.broke(error, records);
@@ -132,22 +119,18 @@ impl Writer {
     }
 
     /// Appends the lines, after gap records for what is missing, and brings them to stable storage where that is due.
-    fn write(&mut self, lines: &[u8], due: Due) -> io::Result<()> {
+    fn write(&mut self, lines: &[u8], sync: bool) -> io::Result<()> {
         let gaps = self.gaps.clone();
         let missed = gaps.missed.swap(0, Ordering::Relaxed);
-        let limited = if due.limited { gaps.limited.swap(0, Ordering::Relaxed) } else { 0 };
-        let records = [gap(missed, None), gap(limited, Some(Reason::PeerLimited))];
-        let owed = records.into_iter().zip([missed, limited]).filter(|(_, count)| *count > 0);
-        self.append(lines, owed.map(|(record, _)| record), due.sync).inspect_err(|_| {
+        self.append(lines, (missed > 0).then(|| gap(missed)), sync).inspect_err(|_| {
             // A gap record may have gone with the rest: told twice is better than not at all.
             gaps.missed.fetch_add(missed, Ordering::Relaxed);
-            gaps.limited.fetch_add(limited, Ordering::Relaxed);
         })
     }
 
-    fn append(&mut self, lines: &[u8], gaps: impl Iterator<Item = Record>, sync: bool) -> io::Result<()> {
+    fn append(&mut self, lines: &[u8], gap: Option<Record>, sync: bool) -> io::Result<()> {
         let mut told = Vec::new();
-        for record in gaps {
+        if let Some(record) = gap {
             self.push_line(&mut told, &record);
             self.metrics.audit_recorded(AuditStage::Gap);
         }
@@ -190,7 +173,7 @@ impl Writer {
         }
         self.file = open(&self.path).ok();
         if self.file.is_some() {
-            match self.write(&[], Due { sync: true, limited: true }) {
+            match self.write(&[], true) {
                 Ok(()) => {
                     self.healthy.store(true, Ordering::Relaxed);
                     tracing::info!("the audit log can be written again");
@@ -217,11 +200,9 @@ impl Writer {
 }
 
 /// So many records are missing here.
-fn gap(count: u64, reason: Option<Reason>) -> Record {
-    let mut own = serde_json::Map::new();
-    own.insert("count".to_owned(), count.into());
-    own.extend(reason.map(|reason| ("reason".to_owned(), reason.as_str().into())));
-    Record::own(AuditStage::Gap, own)
+fn gap(count: u64) -> Record {
+    let own = [("count".to_owned(), count.into())];
+    Record::own(AuditStage::Gap, own.into_iter().collect())
 }
 
 /// Opens the file for appending and makes sure that the next record begins on a line of its own: a crash can have

@@ -143,7 +143,7 @@ fn config(args: &Args, demos: &[Demo], sandbox: SocketAddr, directory: PathBuf) 
         limits: limit::Config::default(),
         validation: policy::Config::default(),
         policy: policy::Source { file: args.policy.clone(), ..policy::Source::default() },
-        audit: audit::Config { directory },
+        audit: audit::Config::at(directory),
         tenancy: upstream::Mode::default(),
         pages: None,
         upstream: upstream::Config {

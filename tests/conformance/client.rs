@@ -12,7 +12,7 @@ use std::{
 
 use governor::clock::MonotonicClock;
 use prebuild_gateway::{
-    audit,
+    audit::{self, hash::Keys, level::Levels},
     budget::Budgets,
     call::{Call, Context, Deadline, Handle as _, Identity, OrgId, Reply, RequestId, Scopes},
     error::{Code, Error, Reason},
@@ -174,6 +174,8 @@ impl Gateways {
         Ok(Gateway::new(Stages {
             tasks: TaskTracker::new(),
             log: self.log.clone(),
+            detail: audit::Detail::new(Levels::default(), Keys::open(self.folder.path(), None)?),
+            reads_pass: false,
             bind: Bind(policy),
             limits: Limits::new(Engine::local(MonotonicClock)),
             budgets: Budgets::default(),
