@@ -18,10 +18,7 @@ use tower::{Layer as _, Service, util::option_layer};
 
 use crate::{
     admin::{self, Check, Readiness, Status},
-    audit::{
-        self,
-        hash::{Keys, KeysError},
-    },
+    audit,
     budget::{self, Budgets},
     config::{Callers, Config, Resolved},
     front::{Front, HttpRequest, HttpResponse, Peers, Reflect},
@@ -102,7 +99,7 @@ pub enum StartError {
     #[error("audit.directory: {0}")]
     Audit(#[from] audit::OpenError),
     #[error("audit.hash_keys: {0}")]
-    HashKeys(#[from] KeysError),
+    HashKeys(#[from] audit::hash::KeysError),
     #[error("{key}: {0}", key = .0.key())]
     Upstream(#[from] ClientError),
     /// Upstream says that it is another one.
@@ -158,7 +155,6 @@ impl App {
     fn begin(ground: Ground, listeners: Listeners) -> Result<Self, StartError> {
         let Ground { resolved, server, metrics, learn, orgs, mut files, store } = ground;
         let Resolved { config, tls, callers, policy, policy_file, way, request_metadata, .. } = resolved;
-        let keys = Keys::open(&config.audit.directory, config.audit.hash_keys.as_ref())?;
         let log = audit::Log::open(&config.audit.directory, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
@@ -167,8 +163,7 @@ impl App {
         let gateway = Gateway::new(Stages {
             tasks: tasks.clone(),
             log: log.clone(),
-            detail: audit::Detail::new(config.audit.level.clone(), keys),
-            reads_pass: config.audit.reads_pass,
+            detail: audit::Detail::of(&config.audit)?,
             bind: Bind(policy.clone()),
             limits: Limits::new(engine(&config.limits, store.as_ref(), &metrics)),
             budgets,
@@ -196,8 +191,8 @@ impl App {
             explains: true,
         };
         // Outermost: a preflight has no key and is no call.
-        let cors = option_layer(config.cors.layer(&way.response_metadata));
-        let routes = cors.layer(Routes::new(wire.around(front), health.service()));
+        let routes = option_layer(config.cors.layer(&way.response_metadata))
+            .layer(Routes::new(wire.around(front), health.service()));
         let addresses = (listeners.gateway.local_addr()?, listeners.admin.local_addr()?);
         keys::follow(key_file, identities, config.identity.reload_interval, &mut files);
         credentials::follow(way.credential_files, &learn, config.upstream.reload_interval, &mut files);

@@ -62,7 +62,6 @@ pub struct Config {
 pub struct Audit {
     log: Log,
     detail: Detail,
-    reads_pass: bool,
 }
 
 /// Puts the intent on disk before the call goes on.
@@ -91,9 +90,8 @@ impl Config {
 }
 
 impl Audit {
-    /// `reads_pass`: an answer to a read is given also where the log cannot take its record.
-    pub fn new(log: Log, detail: Detail, reads_pass: bool) -> Self {
-        Self { log, detail, reads_pass }
+    pub fn new(log: Log, detail: Detail) -> Self {
+        Self { log, detail }
     }
 }
 
@@ -187,9 +185,9 @@ impl Open {
         }
         // Reads and refusals do not wait for the disk, only for room in the queue.
         let Some(record) = log.fold().of(record, &result, &self.context) else { return result };
-        let is_read = self.class == Class::Read && !self.audit.reads_pass;
+        let needs_record = self.class == Class::Read && !self.audit.detail.reads_pass();
         match log.enqueue(record).await {
-            Err(unavailable) if is_read && result.is_ok() => Err(unavailable.into()),
+            Err(unavailable) if needs_record && result.is_ok() => Err(unavailable.into()),
             _ => result,
         }
     }

@@ -279,6 +279,7 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
 fn secret(path: &str) -> Option<&'static str> {
     match path {
         "pages.key" => Some("must be { file = \"PATH\" } or { env = \"NAME\" }, never the key itself"),
+        "audit.hash_keys" => Some("must be { file = \"PATH\" }, never the keys themselves"),
         "limits.redis.password" => {
             Some("must be { file = \"PATH\" } or { env = \"NAME\" }, never the password itself")
         }

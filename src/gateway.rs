@@ -43,8 +43,6 @@ pub struct Stages {
     pub log: audit::Log,
     /// What the log tells of calls.
     pub detail: audit::Detail,
-    /// Whether reads go on while it cannot be written.
-    pub reads_pass: bool,
     pub bind: Bind,
     pub limits: Limits,
     pub budgets: Budgets,
@@ -76,7 +74,7 @@ pub struct Wire {
 impl Gateway {
     /// The call plane: tower over `Call -> Reply`.
     pub fn new(stages: Stages) -> Self {
-        let Stages { tasks, log, detail, reads_pass, bind, limits, budgets, validate, .. } = stages;
+        let Stages { tasks, log, detail, bind, limits, budgets, validate, .. } = stages;
         let Stages { learn, parting, log_hosts, metrics, .. } = stages;
         let (upstream, organizations) = (learn.upstream().clone(), learn.organizations().clone());
         let tenancy = Tenancy::new(organizations.clone(), parting, metrics.clone());
@@ -84,7 +82,7 @@ impl Gateway {
             // First, so that whatever a mutation has begun below is also ended below, caller or no caller.
             .layer(stage(Detach::new(tasks)))
             // Above every judgement: each refusal is on record, too. Below detach: the record outlives the caller.
-            .layer(stage(Audit::new(log.clone(), detail.clone(), reads_pass)))
+            .layer(stage(Audit::new(log.clone(), detail.clone())))
             // Above all that the policy has a word in: one policy judges the whole call, also if it is replaced meanwhile.
             .layer(stage(bind))
             // Before what costs the disk or upstream: refused calls count, or refusals would be a free way to make load.

@@ -1,9 +1,10 @@
-//! What is told of which calls: the levels, and the keys of what is only told by its hash.
+//! What the operator wants of the log: how much it tells of which calls, by which keys it hashes, and whether reads need it.
 
 use std::sync::Arc;
 
 use super::{
-    hash::Keys,
+    Config,
+    hash::{Keys, KeysError},
     level::{Level, Levels},
     record::Record,
     redact,
@@ -18,11 +19,22 @@ const MAX_NAMES: usize = 16;
 pub struct Detail {
     levels: Arc<Levels>,
     keys: Keys,
+    reads_pass: bool,
 }
 
 impl Detail {
-    pub fn new(levels: Levels, keys: Keys) -> Self {
-        Self { levels: Arc::new(levels), keys }
+    /// As the config says it. The keys are made where it names none and there are none.
+    ///
+    /// # Errors
+    /// The keys cannot be read or made.
+    pub fn of(config: &Config) -> Result<Self, KeysError> {
+        let keys = Keys::open(&config.directory, config.hash_keys.as_ref())?;
+        Ok(Self { levels: Arc::new(config.level.clone()), keys, reads_pass: config.reads_pass })
+    }
+
+    /// Whether an answer to a read is given also where the log cannot take its record.
+    pub(super) fn reads_pass(&self) -> bool {
+        self.reads_pass
     }
 
     /// Whether there is to be a record of the call at all.
@@ -33,8 +45,8 @@ impl Detail {
     /// The record of a call as it stands now: an intent, until it ends.
     pub(super) fn record(&self, call: &Call) -> Record {
         let mut record = Record::of(call);
-        let names = call.context.unknown().iter().take(MAX_NAMES);
-        record.set_unknown_names(names.map(|field| self.keys.digest(&field.name)).collect());
+        let names = call.context.unknown().iter().filter_map(|field| field.name.as_deref()).take(MAX_NAMES);
+        record.set_unknown_names(names.map(|name| self.keys.digest(name)).collect());
         if self.level(call) >= Level::Request {
             let method = call.method;
             let request = redact::message((method.schema)(), method.input(), &call.request, &self.keys);

@@ -63,8 +63,9 @@ pub(super) struct Kind<'c> {
     method: Option<&'static str>,
     reason: Option<Reason>,
     rule: Option<&'c str>,
-    /// Of strangers.
+    /// Which rules may look at; of a limit only to tell strangers apart.
     from: Option<IpAddr>,
+    protocol: Option<&'static str>,
     facts: Option<&'c Facts>,
     /// Whether it may share a count with whatever is not told apart.
     is_common: bool,
@@ -160,7 +161,8 @@ impl<'c> Kind<'c> {
             method: context.method().map(|method| method.name),
             reason,
             rule: error.rule.as_deref(),
-            from: context.peer().filter(|_| identity.is_none()).map(|peer| peer.ip()),
+            from: context.peer().filter(|_| identity.is_none() || !is_limited).map(|peer| peer.ip()),
+            protocol: context.protocol().filter(|_| !is_limited),
             facts: facts.filter(|_| !is_limited),
             is_common: identity.is_none() || is_limited || !context.is_call(),
         })

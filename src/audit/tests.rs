@@ -11,11 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{
-    Detail, Log, PATIENCE, Record, Unavailable,
-    hash::Keys,
-    level::{Level, Levels},
-};
+use super::{Config, Detail, Log, PATIENCE, Record, Unavailable, level::Level};
 use crate::{
     call::{Call, Context, RequestId, UnknownField, tests::call},
     error::{Error, Reason},
@@ -44,8 +40,9 @@ impl Fixture {
 
     /// What its records tell, at this level.
     fn detail(&self, level: Level) -> Detail {
-        let levels = Levels { default: level, ..Levels::default() };
-        Detail::new(levels, Keys::open(&self.directory.path().join("keys"), None).unwrap())
+        let mut config = Config::at(self.directory.path().join("keys"));
+        config.level.default = level;
+        Detail::of(&config).unwrap()
     }
 
     fn audit(&self) -> PathBuf {
@@ -138,7 +135,7 @@ async fn a_record_is_one_short_line_whatever_is_in_it() {
     ];
     for value in odd {
         let call = get(value.to_owned());
-        let unknown = UnknownField { place: value.to_owned(), name: value.to_owned() };
+        let unknown = UnknownField { place: value.to_owned(), name: Some(value.to_owned()) };
         call.context.set_unknown(vec![unknown; 100]);
         fixture.log.append(Record::of(&call), PATIENCE).await.unwrap();
     }

@@ -12,7 +12,7 @@ use std::{
 
 use governor::clock::MonotonicClock;
 use prebuild_gateway::{
-    audit::{self, hash::Keys, level::Levels},
+    audit,
     budget::Budgets,
     call::{Call, Context, Deadline, Handle as _, Identity, OrgId, Reply, RequestId, Scopes},
     error::{Code, Error, Reason},
@@ -174,8 +174,7 @@ impl Gateways {
         Ok(Gateway::new(Stages {
             tasks: TaskTracker::new(),
             log: self.log.clone(),
-            detail: audit::Detail::new(Levels::default(), Keys::open(self.folder.path(), None)?),
-            reads_pass: false,
+            detail: audit::Detail::of(&audit::Config::at(self.folder.path().to_owned()))?,
             bind: Bind(policy),
             limits: Limits::new(Engine::local(MonotonicClock)),
             budgets: Budgets::default(),

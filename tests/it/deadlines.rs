@@ -228,6 +228,7 @@ async fn a_mutation_is_not_cancelled_upstream() {
     let audited = gateway.end().await;
     let end = &audited.only("outcome")["end"];
     assert_eq!((&end["code"], &end["forwarded"]), (&value!("ALREADY_EXISTS"), &value!("yes")));
+    assert_eq!(end["client"], "expired", "it was told DEADLINE_EXCEEDED");
     assert_eq!(upstream.given_up(), 0);
 }
 
