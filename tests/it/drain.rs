@@ -146,6 +146,6 @@ async fn a_mutation_that_upstream_never_answers() {
     let mut raw = Raw::connect(gateway.address).await;
     let _pending = raw.begin(raw.grpc("CreatePrebuild"), Some(framed(&create()))).await;
     upstream.arrived(1).await;
-    let Gateway { app, directory, .. } = gateway;
+    let Gateway { app, directory: _directory, .. } = gateway;
     assert_eq!(soon(app.drain()).await, Ended { requests_lost: 1, tasks_lost: 1 });
 }

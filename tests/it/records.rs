@@ -100,9 +100,9 @@ async fn at_level_none_a_read_leaves_no_record_and_others_do() {
 
     let upstream = Upstream::start([]).await;
     let gateway = Gateway::with(upstream.address, none).await;
-    let read =
-        gateway.client_of(GLOBEX_KEY).await.get_prebuild(GetPrebuildRequest { prebuild_id: "x".to_owned() });
-    let id = read.await.unwrap_err().id();
+    let mut globex = gateway.client_of(GLOBEX_KEY).await;
+    let refused = globex.get_prebuild(GetPrebuildRequest { prebuild_id: "x".to_owned() }).await.unwrap_err();
+    let id = refused.id();
     assert_eq!(gateway.end().await.stages(&id), ["reject"], "another org's are on record");
 }
 
