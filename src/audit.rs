@@ -22,9 +22,13 @@ use crate::{
 mod chain;
 pub mod checkpoint;
 mod config;
+mod detail;
+pub mod fold;
+pub mod hash;
 mod instance;
 mod journal;
 pub mod key;
+pub mod level;
 pub mod line;
 mod log;
 pub mod note;
@@ -33,6 +37,7 @@ pub mod prove;
 pub mod read;
 pub mod record;
 mod recover;
+mod redact;
 mod retention;
 mod segment;
 mod signer;
@@ -42,7 +47,8 @@ pub mod tree;
 pub mod verify;
 mod writer;
 
-pub use config::Config;
+pub use config::{Config, KeyFile};
+pub use detail::Detail;
 pub use log::{Log, OpenError, Unavailable};
 use record::{Client, Record};
 
@@ -51,16 +57,22 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Opens the record of every call that reaches the call plane, and closes it exactly once.
 #[derive(Clone, Debug)]
-pub struct Audit(Log);
+pub struct Audit {
+    log: Log,
+    detail: Detail,
+}
 
 /// Puts the intent on disk before the call goes on.
 #[derive(Clone, Debug)]
-pub struct Intent(Log);
+pub struct Intent {
+    log: Log,
+    detail: Detail,
+}
 
 /// A call under way. Dropped unclosed when the caller leaves: it is recorded all the same.
 #[derive(Debug)]
 struct Open {
-    log: Log,
+    audit: Audit,
     record: Option<Record>,
     class: Class,
     context: Context,
@@ -69,14 +81,14 @@ struct Open {
 }
 
 impl Audit {
-    pub fn new(log: Log) -> Self {
-        Self(log)
+    pub fn new(log: Log, detail: Detail) -> Self {
+        Self { log, detail }
     }
 }
 
 impl Intent {
-    pub fn new(log: Log) -> Self {
-        Self(log)
+    pub fn new(log: Log, detail: Detail) -> Self {
+        Self { log, detail }
     }
 }
 
@@ -91,8 +103,8 @@ impl Stage<Call> for Audit {
             return Err(Error::refuse(Reason::DeadlineExceeded));
         }
         let open = Open {
-            log: self.0.clone(),
-            record: Some(Record::of(&call)),
+            audit: self.clone(),
+            record: self.detail.is_told(&call).then(|| self.detail.record(&call)),
             class: call.method.class,
             context: call.context.clone(),
             deadline: call.deadline,
@@ -118,7 +130,8 @@ impl Stage<Permitted<Call>> for Intent {
     ) -> Result<Reply, Error> {
         if call.get().method.class != Class::Read {
             let context = &call.get().context;
-            self.0.intend(&Record::of(call.get())).await.inspect_err(|unavailable| {
+            let intended = self.log.intend(&self.detail.record(call.get())).await;
+            intended.inspect_err(|unavailable| {
                 if *unavailable == Unavailable::Slow {
                     context.set_maybe_intended();
                 }
@@ -156,7 +169,10 @@ impl Open {
     async fn close(mut self, result: Result<Reply, Error>) -> Result<Reply, Error> {
         let Some(mut record) = self.record.take() else { return result };
         record.ends(&result, &self.context, self.client());
-        let log = self.log.clone();
+        if let Ok(reply) = &result {
+            self.audit.detail.answer(&mut record, reply);
+        }
+        let log = self.audit.log.clone();
         if self.context.is_intended() {
             return match log.end(&record).await {
                 Ok(()) => result,
@@ -170,8 +186,10 @@ impl Open {
             return result;
         }
         // Reads and refusals do not wait for the disk, only for room in the queue.
+        let Some(record) = log.fold().of(record, &result, &self.context) else { return result };
+        let needs_record = self.class == Class::Read && !self.audit.detail.reads_pass();
         match log.enqueue(&record).await {
-            Err(unavailable) if self.class == Class::Read && result.is_ok() => Err(unavailable.into()),
+            Err(unavailable) if needs_record && result.is_ok() => Err(unavailable.into()),
             _ => result,
         }
     }
@@ -187,8 +205,8 @@ impl Drop for Open {
         record.ends(&Err(Error::refuse(reason).with_sent(self.sent())), &self.context, client);
         // It cannot be waited for here, and nothing of the answer has reached anybody.
         match self.context.is_intended() || self.context.is_maybe_intended() {
-            true => self.log.owe(&record),
-            false => self.log.offer(&record),
+            true => self.audit.log.owe(&record),
+            false => self.audit.log.offer(&record),
         }
     }
 }

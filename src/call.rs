@@ -97,8 +97,8 @@ pub struct Call {
 pub struct UnknownField {
     /// Where it stood, in names of the schema's own: `spec.?`, `spec.#17`. Of a JSON key the last part is `?`.
     pub place: String,
-    /// What the caller called it, which may be anything, a secret too.
-    pub name: String,
+    /// The JSON key, which may be anything, a secret too; none where it has a number.
+    pub name: Option<String>,
 }
 
 /// Upstream's answer.

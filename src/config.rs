@@ -29,6 +29,7 @@ use crate::{
     store, telemetry, upstream,
 };
 
+mod audited;
 mod bounds;
 mod certificates;
 mod ids;
@@ -223,6 +224,7 @@ impl Config {
             ConfigError::new("telemetry.level", "is not a level or a list of filter directives")
         })?;
         let ids = ids::Ids::of(&self)?;
+        audited::check(&self)?;
         let certificates = certificates::resolve(&self)?;
         let tls = self.tls.clone().map(Tls::load).transpose();
         let tls = tls.map_err(|error| ConfigError::new(error.key, error))?;
@@ -277,6 +279,9 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
 fn secret(path: &str) -> Option<&'static str> {
     match path {
         "pages.key" => Some("must be { file = \"PATH\" } or { env = \"NAME\" }, never the key itself"),
+        "audit.hash_keys" | "audit.signing_key" => {
+            Some("must be { file = \"PATH\" }, never the keys themselves")
+        }
         "limits.redis.password" => {
             Some("must be { file = \"PATH\" } or { env = \"NAME\" }, never the password itself")
         }

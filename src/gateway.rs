@@ -41,6 +41,8 @@ pub struct Stages {
     /// Mutations under way; the drain waits for them.
     pub tasks: TaskTracker,
     pub log: audit::Log,
+    /// What the log tells of calls.
+    pub detail: audit::Detail,
     pub bind: Bind,
     pub limits: Limits,
     pub budgets: Budgets,
@@ -72,15 +74,15 @@ pub struct Wire {
 impl Gateway {
     /// The call plane: tower over `Call -> Reply`.
     pub fn new(stages: Stages) -> Self {
-        let Stages { tasks, log, bind, limits, budgets, validate, learn, parting, log_hosts, metrics } =
-            stages;
+        let Stages { tasks, log, detail, bind, limits, budgets, validate, .. } = stages;
+        let Stages { learn, parting, log_hosts, metrics, .. } = stages;
         let (upstream, organizations) = (learn.upstream().clone(), learn.organizations().clone());
         let tenancy = Tenancy::new(organizations.clone(), parting, metrics.clone());
         let service = ServiceBuilder::new()
             // First, so that whatever a mutation has begun below is also ended below, caller or no caller.
             .layer(stage(Detach::new(tasks)))
             // Above every judgement: each refusal is on record, too. Below detach: the record outlives the caller.
-            .layer(stage(Audit::new(log.clone())))
+            .layer(stage(Audit::new(log.clone(), detail.clone())))
             // Above all that the policy has a word in: one policy judges the whole call, also if it is replaced meanwhile.
             .layer(stage(bind))
             // Before what costs the disk or upstream: refused calls count, or refusals would be a free way to make load.
@@ -112,7 +114,7 @@ impl Gateway {
             // Below the last judgement, above the first effect.
             .layer(stage(Halt))
             // Last before the wire: the intent is on disk before the first byte goes upstream.
-            .layer(stage(Intent::new(log)))
+            .layer(stage(Intent::new(log, detail)))
             // Above all that answers: no log URL of any answer leads elsewhere.
             .layer(stage(LogUrls::new(log_hosts, metrics)))
             // Answers in place of upstream who the caller is, or asks it once what it calls the org. Down here, so that

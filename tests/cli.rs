@@ -19,10 +19,13 @@ use std::{
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+#[path = "../src/audit/tests/read.rs"]
+mod audit;
 #[path = "cli/check.rs"]
 mod check;
 #[path = "cli"]
 mod cli {
+    mod canaries;
     mod explain;
     mod guardrails;
     mod listening;
@@ -343,7 +346,7 @@ fn serve_serves_until_sigterm_and_refuses_an_audit_log_it_cannot_open() {
     write_closed(&config, GOOD.replace("AUDIT", audit.to_str().unwrap()));
     let serve = Running::start(command(&["serve", "--config", config.to_str().unwrap()]), true);
     serve.lines_to("\"serving\"");
-    assert!(audit.join("audit.jsonl").exists());
+    assert!(audit.join("hash-keys").exists());
     assert_eq!(serve.stop(), Some(0));
 
     write_closed(&config, GOOD.replace("AUDIT", config.to_str().unwrap()));

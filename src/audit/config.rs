@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::key::Origin;
+use super::{key::Origin, level::Levels};
 
 /// Read whole at start, so that it bounds how long that takes.
 const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
@@ -30,13 +30,22 @@ pub struct Config {
     pub instance: String,
     /// Signs checkpoints: a file with an Ed25519 key (PKCS #8, PEM), closed to others. By default `signing-key.pem` beside
     /// the logs, made at the first start: whoever can write there can also sign.
-    pub signing_key: Option<PathBuf>,
+    pub signing_key: Option<KeyFile>,
     /// What checkpoints name the logs by, with `/<instance>` behind it: best a name that nobody else uses.
     #[serde(default = "default_origin")]
     pub origin: String,
     /// The newest checkpoint also stands in this file, which must not be in `directory`. By default it is in the gateway's
     /// own log.
     pub checkpoints: Option<PathBuf>,
+    /// Where the keys of keyed hashes are; by default `hash-keys` in the directory, made if it is not there.
+    pub hash_keys: Option<KeyFile>,
+    /// How much records tell.
+    #[serde(default)]
+    pub level: Levels,
+    /// Whether reads go on while the log cannot be written. Those that are answered then are missing from it, and counted
+    /// in a gap record.
+    #[serde(default)]
+    pub reads_pass: bool,
     /// A file of more bytes is closed, and a new one begun: from 1 MiB to 256 MiB.
     #[serde(default = "default_segment_bytes")]
     pub segment_bytes: u64,
@@ -53,6 +62,14 @@ pub struct Config {
     pub keep_age: Duration,
 }
 
+/// Where keys are. The config itself never holds one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyFile {
+    /// The file with the keys; closed to others.
+    pub file: PathBuf,
+}
+
 impl Config {
     /// With defaults for the rest.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
@@ -62,6 +79,9 @@ impl Config {
             signing_key: None,
             origin: default_origin(),
             checkpoints: None,
+            hash_keys: None,
+            level: Levels::default(),
+            reads_pass: false,
             segment_bytes: DEFAULT_SEGMENT_BYTES,
             segment_age: DEFAULT_SEGMENT_AGE,
             keep_bytes: DEFAULT_KEEP_BYTES,

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -17,9 +17,11 @@ use tokio::{
 };
 
 use super::{
-    Config, PATIENCE, open,
+    Config, PATIENCE,
+    fold::{Fold, Kind},
+    open,
     record::Record,
-    writer::{self, Waiting, Writer},
+    writer::{self, Told, Waiting, Writer},
 };
 use crate::{call::Context, error::Error, telemetry::Metrics};
 
@@ -39,6 +41,7 @@ struct Shared {
     queue: mpsc::Sender<Entry>,
     /// Records that are not there one by one: they found the queue full, or the disk gone. The writer tells how many.
     missed: Arc<AtomicU64>,
+    fold: Arc<Fold>,
     healthy: Arc<AtomicBool>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -86,10 +89,13 @@ impl Log {
         let journal = open::journal(config).map_err(failed)?;
         let (queue, entries) = mpsc::channel(QUEUE);
         let (missed, healthy) = (Arc::<AtomicU64>::default(), Arc::new(AtomicBool::new(true)));
-        let writer = Writer::new(journal, Arc::clone(&missed), Arc::clone(&healthy), metrics);
+        let fold = Arc::<Fold>::default();
+        let told =
+            Told { missed: Arc::clone(&missed), fold: Arc::clone(&fold), healthy: Arc::clone(&healthy) };
+        let writer = Writer::new(journal, told, metrics);
         let thread = writer::spawn(writer, entries).map_err(failed)?;
         let writer = Mutex::new(Some(thread));
-        Ok(Self(Arc::new(Shared { queue, missed, healthy, writer })))
+        Ok(Self(Arc::new(Shared { queue, missed, fold, healthy, writer })))
     }
 
     /// Whether the last group reached the disk.
@@ -175,11 +181,14 @@ impl Log {
     /// Records a refusal that never became a call. It is not waited for: a flood of refusals must not hold up calls.
     /// What finds no room is counted in a gap record, and so is what a peer has too many of: a flood must not fill the disk.
     pub fn refused(&self, context: &Context, error: &Error) {
-        if context.is_limited() {
-            self.0.missed.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        self.offer(&Record::refused(context, error));
+        let kind = Kind::of(context, error, None);
+        let record = self.0.fold.admit(kind, SystemTime::now(), || Record::refused(context, error));
+        record.into_iter().for_each(|record| self.offer(&record));
+    }
+
+    /// What is counted of refusals.
+    pub(super) fn fold(&self) -> &Fold {
+        &self.0.fold
     }
 
     /// Writes what is queued and ends the writer. Handles that still exist get [`Unavailable::Closed`].

@@ -1,7 +1,7 @@
 //! One record: what the log tells of one call at one stage, in OCSF's words. Its place in the log is
 //! [`line`](super::line)'s matter. `docs/audit-log.md` says what stands where.
 
-use std::{net::SocketAddr, time::SystemTime};
+use std::{net::IpAddr, time::SystemTime};
 
 use serde_json::{Map, Value};
 
@@ -53,7 +53,7 @@ pub struct Record {
 #[derive(Clone, Debug)]
 struct About {
     caller: Option<Caller>,
-    peer: Option<SocketAddr>,
+    peer: Option<Peer>,
     method: Option<&'static MethodSpec>,
     protocol: Option<&'static str>,
     trace_id: Option<String>,
@@ -69,6 +69,21 @@ struct About {
     /// Its message, redacted; at levels that show it.
     request: Option<Value>,
     end: Option<End>,
+}
+
+/// The connection's other end. Many that are alike have no port in common.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    ip: IpAddr,
+    port: Option<u16>,
+}
+
+/// How many records one stands for, and when the first and the last of them would have been made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub number: u64,
+    pub first: SystemTime,
+    pub last: SystemTime,
 }
 
 /// Who calls: never the credential, only which one.
@@ -97,8 +112,9 @@ struct End {
     reason: Option<Reason>,
     rule: Option<String>,
     sent: Sent,
-    client: Client,
-    latency: Latency,
+    /// Not of many that are alike, as the latency.
+    client: Option<Client>,
+    latency: Option<Latency>,
     /// Objects in the answer, at most one page.
     objects: Vec<Object>,
     drift: Vec<String>,
@@ -175,6 +191,8 @@ impl Record {
         // The record was opened before any policy had a word.
         if let Some(about) = &mut self.about {
             about.see(context);
+            // The intent has it, as it went upstream.
+            about.request.take_if(|_| context.is_intended());
         }
         self.end_as(end);
     }
@@ -182,6 +200,60 @@ impl Record {
     /// Ready for the log.
     pub(super) fn draft(&self) -> Draft {
         Draft { stage: self.stage, request: self.request, tail: self.tail() }
+    }
+
+    /// What stands for others that are alike: without what each has of its own.
+    pub(super) fn like(&self) -> Self {
+        let mut like = self.clone();
+        (like.stage, like.request) = (AuditStage::Aggregate, None);
+        if let Some(about) = &mut like.about {
+            (about.trace_id, about.decided, about.request) = (None, None, None);
+            about.attempts.clear();
+            about.peer = about.peer.map(|peer| Peer { port: None, ..peer });
+            if let Some(end) = &mut about.end {
+                (end.client, end.latency) = (None, None);
+            }
+        }
+        like
+    }
+
+    /// It stands for so many.
+    pub(super) fn counted(mut self, count: Count) -> Self {
+        let shown = |time| humantime::format_rfc3339_micros(time).to_string();
+        self.time = SystemTime::now();
+        self.own.insert("count".to_owned(), count.number.into());
+        self.own.insert("first".to_owned(), shown(count.first).into());
+        self.own.insert("last".to_owned(), shown(count.last).into());
+        self
+    }
+
+    /// Who was called for, and what.
+    pub(super) fn called(&self) -> Option<(&OrgId, &'static MethodSpec)> {
+        let about = self.about.as_deref()?;
+        Some((&about.caller.as_ref()?.org, about.method?))
+    }
+
+    pub(super) fn facts(&self) -> Option<&Facts> {
+        self.about.as_deref()?.facts.as_ref()
+    }
+
+    /// What the caller called the fields that the schema does not know, by keyed hash.
+    pub(super) fn set_unknown_names(&mut self, names: Vec<String>) {
+        if let Some(about) = &mut self.about {
+            about.unknown.names = names;
+        }
+    }
+
+    pub(super) fn set_request(&mut self, request: Option<Value>) {
+        if let Some(about) = &mut self.about {
+            about.request = request;
+        }
+    }
+
+    pub(super) fn set_response(&mut self, response: Option<Value>) {
+        if let Some(end) = self.about.as_mut().and_then(|about| about.end.as_mut()) {
+            end.response = response;
+        }
     }
 
     pub fn stage(&self) -> AuditStage {
@@ -210,7 +282,7 @@ impl Record {
         });
         let mut about = About {
             caller,
-            peer: context.peer(),
+            peer: context.peer().map(|peer| Peer { ip: peer.ip().to_canonical(), port: Some(peer.port()) }),
             method: context.method(),
             protocol: context.protocol(),
             trace_id: context.trace_id().map(str::to_owned),
@@ -282,8 +354,8 @@ impl End {
             reason: None,
             rule: None,
             sent,
-            client,
-            latency: Latency::of(context),
+            client: Some(client),
+            latency: Some(Latency::of(context)),
             objects: Vec::new(),
             drift: Vec::new(),
             bounds_crossed: false,
@@ -291,6 +363,14 @@ impl End {
             mismatch: context.mismatch(),
             response: None,
         }
+    }
+}
+
+impl Count {
+    /// One more.
+    pub(super) fn add(count: &mut Option<Self>, now: SystemTime) {
+        let count = count.get_or_insert(Self { number: 0, first: now, last: now });
+        (count.number, count.last) = (count.number + 1, now);
     }
 }
 

@@ -54,7 +54,7 @@ impl Signer {
     /// It is no key, or others can read it.
     pub(super) fn of(config: &Config) -> io::Result<Self> {
         let key = match &config.signing_key {
-            Some(path) => read(path)?,
+            Some(key) => read(&key.file)?,
             None => read_or_make(&config.directory.join(KEY))?,
         };
         let elsewhere = config.checkpoints.clone().map_or(Elsewhere::Told, Elsewhere::File);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{Config, Log, PATIENCE, Record, Unavailable, segment};
+use super::{Config, Detail, Log, PATIENCE, Record, Unavailable, level::Level, segment};
 use crate::{
     call::{Call, Context, RequestId, UnknownField, tests::call},
     error::{Error, Reason},
@@ -42,6 +42,13 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         let log = Log::open(&config(&directory.path().join("audit")), Metrics::new()).unwrap();
         Self { directory, log }
+    }
+
+    /// What its records tell, at this level.
+    fn detail(&self, level: Level) -> Detail {
+        let mut config = Config::at(self.directory.path().join("keys"));
+        config.level.default = level;
+        Detail::of(&config).unwrap()
     }
 
     fn audit(&self) -> PathBuf {
@@ -138,7 +145,7 @@ async fn a_record_is_one_short_line_whatever_is_in_it() {
     ];
     for value in odd {
         let call = get(value.to_owned());
-        let unknown = UnknownField { place: value.to_owned(), name: value.to_owned() };
+        let unknown = UnknownField { place: value.to_owned(), name: Some(value.to_owned()) };
         call.context.set_unknown(vec![unknown; 100]);
         fixture.log.intend(&Record::of(&call)).await.unwrap();
     }

@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde_json::{Map, json};
@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    fold::Fold,
     journal::{Fault, Journal},
     line::Draft,
     log::{Entry, Unavailable},
@@ -36,20 +37,28 @@ pub(super) struct Writer {
     journal: Journal,
     /// Ends of calls that were not written when they came. They are written first, once that is possible.
     owed: Vec<Waiting>,
-    /// Records that are missing and have not been told of.
-    missed: Arc<AtomicU64>,
-    healthy: Arc<AtomicBool>,
+    told: Told,
     metrics: Metrics,
 }
 
+/// What the handles tell the writer, and the other way round.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Records that are missing, of which there is no word yet.
+    pub(super) missed: Arc<AtomicU64>,
+    /// Refusals that are counted.
+    pub(super) fold: Arc<Fold>,
+    pub(super) healthy: Arc<AtomicBool>,
+}
+
 /// Told when a record is on stable storage, or that it is not.
-type Told = oneshot::Sender<Result<(), Unavailable>>;
+type Durable = oneshot::Sender<Result<(), Unavailable>>;
 
 /// A record, and who waits for it.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) draft: Draft,
-    pub(super) durable: Option<Told>,
+    pub(super) durable: Option<Durable>,
 }
 
 /// What came together.
@@ -57,18 +66,13 @@ pub(super) struct Waiting {
 struct Group {
     ends: Vec<Waiting>,
     others: Vec<Waiting>,
-    probes: Vec<Told>,
+    probes: Vec<Durable>,
     closes: bool,
 }
 
 impl Writer {
-    pub(super) fn new(
-        journal: Journal,
-        missed: Arc<AtomicU64>,
-        healthy: Arc<AtomicBool>,
-        metrics: Metrics,
-    ) -> Self {
-        Self { journal, owed: Vec::new(), missed, healthy, metrics }
+    pub(super) fn new(journal: Journal, told: Told, metrics: Metrics) -> Self {
+        Self { journal, owed: Vec::new(), told, metrics }
     }
 
     /// Runs until it is told to close, or the last handle is gone. Blocks its thread while the disk works.
@@ -146,7 +150,7 @@ impl Writer {
         if others.is_empty() {
             return;
         }
-        let missed = self.missed.swap(0, Ordering::Relaxed);
+        let missed = self.told.missed.swap(0, Ordering::Relaxed);
         let (mut drafts, durable): (Vec<_>, Vec<_>) =
             others.into_iter().map(|waiting| (waiting.draft, waiting.durable)).unzip();
         // Of an intent that is refused a reject follows.
@@ -155,7 +159,7 @@ impl Writer {
         let waits = durable.iter().any(Option::is_some);
         let written = self.write(&drafts, waits || missed > 0);
         if written.is_err() {
-            self.missed.fetch_add(missed + count, Ordering::Relaxed);
+            self.told.missed.fetch_add(missed + count, Ordering::Relaxed);
         }
         answer(durable, written);
     }
@@ -195,10 +199,18 @@ impl Writer {
             self.broke(&fault, in_doubt);
             self.reopen();
         }
-        if !self.healthy.load(Ordering::Relaxed) && self.probe().is_ok() {
+        let folded = self.told.fold.due(SystemTime::now());
+        self.write_own(&folded);
+        if !self.told.healthy.load(Ordering::Relaxed) && self.probe().is_ok() {
             self.tell_gap();
         }
         self.journal.tell();
+    }
+
+    /// Records that nobody waits for.
+    fn write_own(&mut self, records: &[Record]) {
+        let waiting = records.iter().map(|record| Waiting { draft: record.draft(), durable: None });
+        self.write_others(waiting.collect());
     }
 
     /// Of the records in doubt nobody is told twice.
@@ -207,14 +219,14 @@ impl Writer {
     }
 
     fn is_well(&self) {
-        if !self.healthy.swap(true, Ordering::Relaxed) {
+        if !self.told.healthy.swap(true, Ordering::Relaxed) {
             tracing::info!("the audit log can be written again");
         }
     }
 
     /// `in_doubt` records were written before it and not yet brought to stable storage.
     fn broke(&mut self, fault: &Fault, in_doubt: u64) -> Unavailable {
-        self.healthy.store(false, Ordering::Relaxed);
+        self.told.healthy.store(false, Ordering::Relaxed);
         self.metrics.audit_failed();
         match fault {
             Fault::Full(error) => {
@@ -223,7 +235,7 @@ impl Writer {
             }
             Fault::Broken(error) => {
                 tracing::error!(error = ?error.to_string(), "the audit log cannot be written");
-                self.missed.fetch_add(in_doubt, Ordering::Relaxed);
+                self.told.missed.fetch_add(in_doubt, Ordering::Relaxed);
                 Unavailable::Write
             }
         }
@@ -244,15 +256,17 @@ impl Writer {
     }
 
     fn tell_gap(&mut self) {
-        let missed = self.missed.swap(0, Ordering::Relaxed);
+        let missed = self.told.missed.swap(0, Ordering::Relaxed);
         if missed > 0 && self.write(&[gap(missed)], true).is_err() {
-            self.missed.fetch_add(missed, Ordering::Relaxed);
+            self.told.missed.fetch_add(missed, Ordering::Relaxed);
         }
     }
 
     /// What nobody waited for is on disk all the same when the process ends.
     fn finish(mut self) {
         self.write_owed();
+        let folded = self.told.fold.rest();
+        self.write_own(&folded);
         self.tell_gap();
         match self.journal.close() {
             Ok(()) => {}
@@ -265,7 +279,7 @@ impl Writer {
 }
 
 /// A call that no longer waits has given its own answer.
-fn answer(durable: Vec<Option<Told>>, written: Result<(), Unavailable>) {
+fn answer(durable: Vec<Option<Durable>>, written: Result<(), Unavailable>) {
     for durable in durable.into_iter().flatten() {
         let _gone = durable.send(written);
     }

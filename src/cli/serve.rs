@@ -62,6 +62,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Audit(_)
+            | StartError::HashKeys(_)
             | StartError::Upstream(_)
             | StartError::Organization { .. }
             | StartError::Server(_) => Self::config(error),

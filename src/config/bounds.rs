@@ -1,10 +1,9 @@
 //! Bounds of values that their own types do not have.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use super::{Config, ConfigError};
 use crate::{
-    audit,
     call::{CredentialId, Scope, SubjectId},
     rule::Rate,
 };
@@ -28,20 +27,12 @@ const MAX_RATE: u32 = 1_000_000;
 /// An id is a metric label and a part of log lines.
 const MAX_ID: usize = 64;
 
-/// A segment of the audit log is read whole at start.
-const MIN_SEGMENT: u64 = 1 << 20;
-const MAX_SEGMENT: u64 = 256 << 20;
-const MIN_SEGMENT_AGE: Duration = Duration::from_secs(60);
-const MAX_SEGMENT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// What nobody has seen yet must not be gone.
-const MIN_KEPT: Duration = Duration::from_secs(24 * 3600);
-
 /// What an id must be.
 pub(super) const ID: &str = "must be 1 to 64 of A-Z a-z 0-9 . _ -";
 
 /// Everything but the listener, the callers and the orgs.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
-    let Config { budgets, cors, deadline, limits, requests, upstream, audit, .. } = config;
+    let Config { budgets, cors, deadline, limits, requests, upstream, .. } = config;
     let to = |max: Duration| move |time: Duration| !time.is_zero() && time <= max;
     let (call, exchange) = (to(MAX_DEADLINE), to(MAX_UPSTREAM));
     // Mapped addresses (::ffff:127.0.0.1) are what they map to.
@@ -87,52 +78,8 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         let key = format_args!("requests.path_prefixes[{index}]");
         return Err(ConfigError::new(key, "must be a path like `/api`: no slash at its end, no query"));
     }
-    check_audit(audit)?;
     check_reloads(config)?;
     check_rate("limits.refusals", limits.refusals)
-}
-
-/// Where the audit log is, and how much of it is kept.
-fn check_audit(audit: &audit::Config) -> Result<(), ConfigError> {
-    let is_inside = |path: &Path| path.starts_with(&audit.directory);
-    let checks = [
-        (!audit.directory.as_os_str().is_empty(), "audit.directory", "must not be empty"),
-        (
-            audit.has_instance(),
-            "audit.instance",
-            "must be 1 to 200 of A-Z a-z 0-9 . _ -, and not begin with .",
-        ),
-        (
-            audit.has_origin(),
-            "audit.origin",
-            "must be 1 to 50 characters, and no white space, control character or `+` among them",
-        ),
-        (
-            !audit.checkpoints.as_deref().is_some_and(is_inside),
-            "audit.checkpoints",
-            "must not be in audit.directory: who can write there could replace it, too",
-        ),
-        (
-            (MIN_SEGMENT..=MAX_SEGMENT).contains(&audit.segment_bytes),
-            "audit.segment_bytes",
-            "must be from 1048576 to 268435456",
-        ),
-        (
-            (MIN_SEGMENT_AGE..=MAX_SEGMENT_AGE).contains(&audit.segment_age),
-            "audit.segment_age",
-            "must be from 1min to 30d",
-        ),
-        (
-            audit.keep_bytes >= 4 * audit.segment_bytes,
-            "audit.keep_bytes",
-            "must be at least four times audit.segment_bytes",
-        ),
-        (audit.keep_age >= MIN_KEPT, "audit.keep_age", "must be at least 1d"),
-    ];
-    match checks.into_iter().find(|(good, ..)| !good) {
-        Some((_, key, problem)) => Err(ConfigError::new(key, problem)),
-        None => Ok(()),
-    }
 }
 
 /// How often files are looked at.

@@ -35,6 +35,8 @@ pub(super) struct Unknown {
     pub(super) path: String,
     /// For the record: `spec.?`, `spec.#17`. A JSON key may hold anything, a secret too.
     pub(super) place: String,
+    /// The JSON key as it is; only its hash goes anywhere.
+    name: Option<String>,
 }
 
 impl Message {
@@ -83,18 +85,18 @@ impl Message {
 impl Unknown {
     /// As records have it.
     pub(super) fn seen(&self) -> UnknownField {
-        UnknownField { place: self.place.clone(), name: self.path.clone() }
+        UnknownField { place: self.place.clone(), name: self.name.clone() }
     }
 
     fn number(path: String) -> Self {
-        Self { place: path.clone(), path }
+        Self { place: path.clone(), path, name: None }
     }
 
     fn key(parent: &str, name: &str) -> Self {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let name = if !name.is_empty() && name.bytes().all(is_plain) { name } else { UNNAMED };
+        let plain = if !name.is_empty() && name.bytes().all(is_plain) { name } else { UNNAMED };
         let below = |name: &str| if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
-        Self { path: below(name), place: below(UNNAMED) }
+        Self { path: below(plain), place: below(UNNAMED), name: Some(name.to_owned()) }
     }
 }
 

@@ -15,7 +15,7 @@ pub use object::Object;
 const MAX_REACH: u32 = 20;
 
 /// What a request states. `None` is absent: where a field has no presence, its default counts as absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Facts {
     /// `project_id`
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,14 +57,14 @@ pub struct Facts {
 }
 
 /// A protobuf duration as it came, possibly out of range or of mixed sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Timeout {
     pub seconds: i64,
     pub nanos: i32,
 }
 
 /// Sizes of a warm pool, in instances.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Sizes {
     /// `desired_size`
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ pub struct Sizes {
 }
 
 /// What a List is narrowed to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Filter {
     /// `filter.project_ids`
     #[serde(skip_serializing_if = "Vec::is_empty")]

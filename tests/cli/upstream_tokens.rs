@@ -1,7 +1,6 @@
 //! The example of callers with upstream's own tokens, run as it is shipped; and where such a token is not to be found.
 
 use std::{
-    fs,
     io::{Read as _, Write as _},
     net::TcpStream,
     path::Path,
@@ -11,7 +10,7 @@ use std::{
 use serde_json::Value;
 
 use super::listening::answering;
-use crate::{PATIENCE, Running, UNAUTHENTICATED, command, run, text, write_closed};
+use crate::{PATIENCE, Running, UNAUTHENTICATED, audit, command, run, text, write_closed};
 
 const EXAMPLE: &str = include_str!("../../deploy/identity-upstream-tokens.example.toml");
 const CANARY: &str = "CANARY-token-of-jane";
@@ -40,7 +39,7 @@ fn installed(directory: &Path, upstream: &str) -> String {
     config.to_str().unwrap().to_owned()
 }
 
-fn metrics(admin: &str) -> String {
+pub(crate) fn metrics(admin: &str) -> String {
     let mut stream = TcpStream::connect(admin).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").unwrap();
     let mut said = String::new();
@@ -49,7 +48,7 @@ fn metrics(admin: &str) -> String {
 }
 
 /// Ends it by SIGTERM, and returns all that it has printed since.
-fn ended(serve: &Running) -> Vec<String> {
+pub(crate) fn ended(serve: &Running) -> Vec<String> {
     let id = serve.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     let mut lines = Vec::new();
@@ -95,8 +94,8 @@ fn the_example_serves_and_its_callers_tokens_are_nowhere() {
     let counted = metrics(&told("admin"));
     assert!(counted.contains("upstream_token_lookups_total{result=\"known\"} 1"), "{counted}");
     lines.extend(ended(&serve));
-    let audit = fs::read_to_string(directory.path().join("audit/audit.jsonl")).unwrap();
-    assert!(audit.contains("\"subject\":\"jane\""), "{audit}");
+    let audit = audit::text(&directory.path().join("audit"));
+    assert!(audit.contains(r#""user":{"uid":"jane""#), "{audit}");
     let spans = String::from_utf8_lossy(&spans.lock().unwrap()).into_owned();
     assert!(spans.contains("CancelPrebuild"), "spans were exported");
     for place in [lines.join("\n"), counted, audit, spans] {

@@ -174,6 +174,7 @@ impl Gateways {
         Ok(Gateway::new(Stages {
             tasks: TaskTracker::new(),
             log: self.log.clone(),
+            detail: audit::Detail::of(&audit::Config::at(self.folder.path().to_owned()))?,
             bind: Bind(policy),
             limits: Limits::new(Engine::local(MonotonicClock)),
             budgets: Budgets::default(),

@@ -102,7 +102,9 @@ class Dev:
         return self.process.returncode, rest
 
     def audit_records(self):
-        lines = [line for file in sorted(self.audit.glob("*.jsonl")) for line in file.read_text().splitlines()]
+        """Every record, in order; half a line at the end is one that is being written."""
+        files = sorted([*self.audit.glob("*.jsonl"), *self.audit.glob("*/*.jsonl")])
+        lines = [line for file in files for line in file.read_text().split("\n")[:-1]]
         return [json.loads(line) for line in lines]
 
 

@@ -69,4 +69,4 @@ def test_the_client_span_of_the_upstream_attempt_is_a_child_of_the_server_span(s
 
 
 def test_the_audit_record_has_the_trace_id(dev, spans, eventually):
-    eventually(lambda: [record for record in dev.audit_records() if record["trace_id"] == TRACE])
+    eventually(lambda: [record for record in dev.audit_records() if record["unmapped"].get("trace_id") == TRACE])

@@ -324,10 +324,15 @@ async fn a_message_without_fields_may_say_that_it_is_empty() {
 async fn a_caller_that_breaks_off_is_no_malformed_request() {
     use tokio::io::AsyncWriteExt as _;
     let bench = Bench::start([]).await;
-    for dialect in ["application/json", "application/grpc-web+proto", "application/grpc-web-text+proto"] {
+    for (dialect, method) in [
+        ("application/json", "CreatePrebuild"),
+        ("application/grpc-web+proto", "CreatePrebuild"),
+        // The same again would only be counted.
+        ("application/grpc-web-text+proto", "GetPrebuild"),
+    ] {
         let mut tcp = tokio::net::TcpStream::connect(bench.gateway.address).await.unwrap();
         let head = format!(
-            "POST /gitpod.v1.PrebuildService/CreatePrebuild HTTP/1.1\r\nhost: x\r\ncontent-type: {dialect}\r\n\
+            "POST /gitpod.v1.PrebuildService/{method} HTTP/1.1\r\nhost: x\r\ncontent-type: {dialect}\r\n\
              authorization: Bearer {}\r\ncontent-length: 200\r\n\r\n\0\0\0",
             crate::harness::ACME_KEY
         );

@@ -121,7 +121,9 @@ async fn malformed_is_refused_and_not_forwarded() {
     let status = raw.call(twice, framed(&create())).await.grpc();
     assert_eq!(status.reason().as_deref(), Some("MALFORMED_TIMEOUT"));
     assert!(upstream.seen().is_empty());
-    assert!(!gateway.end().await.0.iter().any(|record| record["stage"] != "reject"));
+    let audited = gateway.end().await;
+    assert_eq!(audited.number_of("MALFORMED_TIMEOUT"), malformed.len() as u64 + 1);
+    assert!(audited.0.iter().all(|record| record["end"]["forwarded"] == "no"));
 }
 
 #[tokio::test]
@@ -135,9 +137,12 @@ async fn expired_is_not_forwarded() {
             on_time(Duration::ZERO, &(status.clone(), took));
             ids.push(status.id());
         }
+        // The second is like the first, and only counted.
+        ids.pop();
     }
     let audited = gateway.end().await;
     assert!(upstream.seen().is_empty());
+    assert_eq!(audited.number_of("DEADLINE_EXCEEDED"), 4);
     for id in ids {
         let end = &audited.of(&id).last().expect("it is on record")["end"];
         let told = (end["forwarded"].as_str(), end["reason"].as_str());
@@ -158,10 +163,13 @@ async fn expired_at_any_moment_is_on_record_once() {
     }
     let audited = gateway.end().await;
     let mut stages = HashMap::<_, Vec<_>>::new();
-    for record in &audited.0 {
+    let (counted, alone) = audited.0.iter().partition::<Vec<_>, _>(|record| record["count"].is_u64());
+    for record in alone {
         stages.entry(&record["request_id"]).or_default().push(record["stage"].as_str());
     }
-    assert_eq!(stages.len(), 1000);
+    // Who is counted among others must not be on record by itself, too.
+    let counted: u64 = counted.iter().map(|record| record["count"].as_u64().unwrap()).sum();
+    assert_eq!(stages.len() as u64 + counted, 1000);
     for (id, stages) in stages {
         let whole = [&[Some("reject")][..], &[Some("intent"), Some("outcome")]];
         assert!(whole.contains(&stages.as_slice()), "{id}: {stages:?}");
@@ -228,6 +236,7 @@ async fn a_mutation_is_not_cancelled_upstream() {
     let audited = gateway.end().await;
     let end = &audited.only("outcome")["end"];
     assert_eq!((&end["code"], &end["forwarded"]), (&value!("ALREADY_EXISTS"), &value!("yes")));
+    assert_eq!(end["client"], "expired", "it was told DEADLINE_EXCEEDED");
     assert_eq!(upstream.given_up(), 0);
 }
 

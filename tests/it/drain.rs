@@ -84,6 +84,7 @@ async fn a_mutation_whose_caller_left_finishes() {
     let audited = soon(drain).await.unwrap();
     let end = &audited.only("outcome")["end"];
     assert_eq!((&end["code"], &end["forwarded"]), (&value!("ALREADY_EXISTS"), &value!("yes")));
+    assert_eq!(end["client"], "gone");
     assert_eq!(audited.0.len(), 2, "one intent, one outcome");
     assert_eq!(upstream.given_up(), 0);
 }
@@ -134,6 +135,7 @@ async fn a_mutation_whose_caller_left_early_is_not_sent() {
         (&gone[0]["end"]["forwarded"], &gone[0]["end"]["code"]),
         (&value!("no"), &value!("CANCELLED"))
     );
+    assert_eq!(gone[0]["end"]["client"], "gone");
 }
 
 /// The grace is an end: what upstream does not answer by then is lost, and said to be.
@@ -144,6 +146,6 @@ async fn a_mutation_that_upstream_never_answers() {
     let mut raw = Raw::connect(gateway.address).await;
     let _pending = raw.begin(raw.grpc("CreatePrebuild"), Some(framed(&create()))).await;
     upstream.arrived(1).await;
-    let Gateway { app, directory, .. } = gateway;
+    let Gateway { app, directory: _directory, .. } = gateway;
     assert_eq!(soon(app.drain()).await, Ended { requests_lost: 1, tasks_lost: 1 });
 }

@@ -258,6 +258,12 @@ impl Audited {
         self.of(request_id).iter().map(|record| record["stage"].as_str().unwrap()).collect()
     }
 
+    /// How many ends with this reason the records stand for: many that are alike are told by one.
+    pub(crate) fn number_of(&self, reason: &str) -> u64 {
+        let found = self.0.iter().filter(|record| record["end"]["reason"] == reason);
+        found.map(|record| record["count"].as_u64().unwrap_or(1)).sum()
+    }
+
     /// The one record of that stage, over all requests.
     pub(crate) fn only(&self, stage: &str) -> &Value {
         let found: Vec<_> = self.0.iter().filter(|record| record["stage"] == stage).collect();

@@ -45,6 +45,8 @@ mod protocols;
 #[cfg(test)]
 mod rates;
 #[cfg(test)]
+mod records;
+#[cfg(test)]
 mod reflection;
 #[cfg(test)]
 mod refusals;

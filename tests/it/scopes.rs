@@ -91,9 +91,9 @@ async fn a_refusal_is_on_record_with_the_caller_and_the_same_in_every_protocol()
     assert!(told.iter().all(|wrong| *wrong == told[0]), "{told:#?}");
     assert!(upstream.seen().is_empty());
     let audited = gateway.end().await;
-    for id in ids {
-        assert_eq!(audited.stages(&id), ["reject"]);
-        let record = audited.of(&id)[0];
+    assert_eq!(audited.stages(&ids[0]), ["reject"]);
+    assert_eq!(audited.number_of("SCOPE_MISSING"), ids.len() as u64);
+    for record in &audited.0 {
         let end = &record["end"];
         assert_eq!(
             value!([record["org"], record["subject"], record["credential"], record["method"]]),

@@ -269,7 +269,7 @@ async fn upstreams_401_is_the_callers_and_ends_what_is_known_at_once() {
     assert_eq!(bench.list(ACME_KEY).await, Ok(()));
     let audited = bench.gateway.end().await;
     let stages: Vec<_> = audited.0.iter().map(|record| record["stage"].as_str().unwrap()).collect();
-    assert_eq!(stages, ["outcome", "outcome", "reject", "reject", "outcome"]);
+    assert_eq!(stages, ["outcome", "outcome", "reject", "outcome", "aggregate"]);
     assert_eq!(audited.0[1]["end"]["code"], "UNAUTHENTICATED");
 }
 

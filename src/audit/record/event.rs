@@ -164,7 +164,7 @@ impl<'r> Event<'r> {
             time: millis(record.time),
             status_id: status(record.stage, end),
             status_code: end.map(|end| code_name(end.code)),
-            duration: end.map(|end| end.latency.recorded / 1000),
+            duration: end.and_then(|end| end.latency).map(|latency| latency.recorded / 1000),
             count: record.own.get("count").and_then(Value::as_u64),
             actor: Actor::of(about),
             api: Api::of(record),
@@ -232,7 +232,7 @@ impl Endpoint {
             (None, None) => Some(GATEWAY),
             (Some(_), None) => Some(UNKNOWN),
         };
-        Self { ip: peer.map(|peer| peer.ip().to_canonical()), port: peer.map(|peer| peer.port()), name }
+        Self { ip: peer.map(|peer| peer.ip), port: peer.and_then(|peer| peer.port), name }
     }
 }
 

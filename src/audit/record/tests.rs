@@ -25,7 +25,7 @@ async fn cancel() -> Call {
     context.set_protocol("grpc");
     context.set_trace_id("0af7651916cd43dd8448eb211c80319c".to_owned());
     context.set_policy(Version::of(["policy"]));
-    context.set_unknown(vec![UnknownField { place: "spec.?".to_owned(), name: "spec.s3cret".to_owned() }]);
+    context.set_unknown(vec![UnknownField { place: "spec.?".to_owned(), name: Some("s3cret".to_owned()) }]);
     let look_up = async { Ok::<_, Error>(()) };
     context.attempt(AttemptKind::Lookup, Some(ID.to_owned()), look_up).await.unwrap();
     let rule = Applied { rule: "rules.r".into(), mode: Mode::Audit, candidate: false, value: (), link: None };

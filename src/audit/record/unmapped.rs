@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{About, End, Latency, Record};
+use super::{About, Client, End, Latency, Record};
 use crate::{
     call::{Attempt, Context, Mismatch, Moment},
     error::{Reason, Sent},
@@ -81,8 +81,10 @@ struct OfEnd<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'r str>,
     forwarded: &'static str,
-    client: &'static str,
-    latency_us: Reached,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_us: Option<Reached>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     drift: &'r [String],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -162,8 +164,8 @@ impl<'r> OfEnd<'r> {
             decision: end.decision.as_str(),
             rule: end.rule.as_deref(),
             forwarded: sent(end.sent),
-            client: end.client.as_str(),
-            latency_us: Reached::of(end.latency),
+            client: end.client.map(Client::as_str),
+            latency_us: end.latency.map(Reached::of),
             drift: &end.drift,
             bounds_crossed: end.bounds_crossed,
             pages: Some(end.pages).filter(|pages| *pages > 1),

@@ -55,7 +55,8 @@ pub(crate) fn flat(record: &Value) -> Value {
     let method = &record["api"]["operation"];
     let no_method = method == "unknown" || method.as_str().is_some_and(|name| name.starts_with("audit."));
     let peer = &record["src_endpoint"];
-    let peer = peer["ip"].as_str().map(|ip| format!("{ip} {}", peer["port"]));
+    let port = peer["port"].as_u64().map(|port| format!(":{port}")).unwrap_or_default();
+    let peer = peer["ip"].as_str().map(|ip| format!("{ip}{port}"));
     present(json!({
         "stage": unmapped["stage"],
         "time": unmapped["time"],

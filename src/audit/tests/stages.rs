@@ -5,7 +5,7 @@ use std::future::{Future, pending};
 use futures_util::poll;
 use tower::{Service as _, ServiceBuilder, service_fn};
 
-use super::{Fixture, create, fs, get, read};
+use super::{Fixture, Level, create, fs, get, read};
 use crate::{
     audit::{Audit, Intent},
     call::{Call, Reply, tests::reply},
@@ -33,10 +33,10 @@ where
         upstream(call)
     };
     let mut stack = ServiceBuilder::new()
-        .layer(stage(Audit::new(fixture.log.clone())))
+        .layer(stage(Audit::new(fixture.log.clone(), fixture.detail(Level::default()))))
         .layer(stage(Unruled))
         .layer(stage(Authorize::default()))
-        .layer(stage(Intent::new(fixture.log.clone())))
+        .layer(stage(Intent::new(fixture.log.clone(), fixture.detail(Level::default()))))
         .service(service_fn(upstream));
     stack.call(call).await
 }
@@ -92,7 +92,7 @@ async fn a_panic_is_recorded_and_answered() {
 async fn a_panic_above_the_intent_is_a_refusal_that_sent_nothing() {
     let fixture = Fixture::new();
     let panics = |_: Call| async { if true { panic!("on purpose") } else { Ok::<_, Error>(reply()) } };
-    let audit = stage(Audit::new(fixture.log.clone()));
+    let audit = stage(Audit::new(fixture.log.clone(), fixture.detail(Level::default())));
     for call in [create(), get("p".to_owned())] {
         let mut stack = ServiceBuilder::new().layer(audit.clone()).service(service_fn(panics));
         let error = stack.call(call).await.unwrap_err();

@@ -6,7 +6,7 @@ use super::Sizes;
 use crate::proto::gitpod::v1 as pb;
 
 /// A prebuild or a warm pool as upstream showed it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Object {
     pub id: String,
     pub organization: String,
