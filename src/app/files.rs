@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use futures_util::{FutureExt as _, future::join_all};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -37,6 +38,12 @@ impl Files {
     pub(super) fn follow<F: Follow>(&mut self, followed: F, first: F::Look, every: Duration) {
         let metrics = self.metrics.clone();
         self.followed.push(Following::begin(followed, first, every, &self.asking, metrics));
+    }
+
+    /// Over once no file's first state can be one that was caught half written.
+    pub(super) fn opening(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let opened: Vec<_> = self.followed.iter_mut().filter_map(Following::opened).collect();
+        join_all(opened).map(drop)
     }
 
     /// Why what the file of that key holds now is not in force.
