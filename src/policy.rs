@@ -79,6 +79,16 @@ pub struct Authorize {
     pub at: Option<SystemTime>,
 }
 
+impl Stricter {
+    /// As the config has it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
 impl Authorize {
     /// First whether the object is one that the caller may reach at all: what a refusal says of its sizes is only for
     /// those who may. Then by the limits and by the operator's rules: what is broken is told at once.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     file::form::Misfit,
-    policy::{Edition, Ground, Texts, applied::Limits, document::Document},
+    policy::{Edition, Ground, Stricter, Texts, applied::Limits, document::Document},
     rpc::{CREATE_PREBUILD, GET_PREBUILD, MethodSpec, UPDATE_WARM_POOL},
     rule::{Applied, Bound, Draw, Mode, Need, RuleId},
 };
@@ -24,7 +24,7 @@ const PROJECT: &str = "0198c0de-0000-7000-8000-0000000000a1";
 
 /// Two orgs, and 400 calls in flight over both.
 fn ground() -> Ground {
-    Ground { orgs: vec!["acme".into(), "globex".into()], in_flight: 400 }
+    Ground { orgs: vec!["acme".into(), "globex".into()], in_flight: 400, ..Ground::default() }
 }
 
 fn texts(policy: &str) -> Texts {
@@ -281,7 +281,7 @@ fn budgets_are_a_projects_before_an_orgs_and_an_org_may_have_its_own() {
 fn a_rule_file_that_changes_makes_another_version() {
     let with = |rules: &[(&str, &str)]| {
         let rules = rules.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        Texts { policy: String::new(), rules }.version()
+        Texts { policy: String::new(), rules }.version(&ground())
     };
     let versions =
         [with(&[]), with(&[("a", "")]), with(&[("a", "b")]), with(&[("ab", "")]), with(&[("b", "b")])];
@@ -289,6 +289,15 @@ fn a_rule_file_that_changes_makes_another_version() {
         assert_eq!(version.as_str().len(), 16);
         assert!(!versions[..index].contains(version), "{index}");
     }
+}
+
+#[test]
+fn what_the_config_says_to_calls_beside_the_policy_is_of_the_version() {
+    let version = |ground: &Ground| Edition::built_in(ground).unwrap().version().clone();
+    let one = version(&ground());
+    assert_eq!(version(&Ground { orgs: Vec::new(), in_flight: 403, ..ground() }), one, "the same quarter");
+    assert_ne!(version(&Ground { in_flight: 404, ..ground() }), one);
+    assert_ne!(version(&Ground { stricter: Stricter::Enforce, ..ground() }), one);
 }
 
 #[test]
