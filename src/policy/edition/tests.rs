@@ -247,6 +247,19 @@ fn a_call_counts_in_one_class_and_in_all_of_subject_and_org() {
     assert_eq!(rules(&crate::rpc::DELETE_PREBUILD)[2], "rates.org.mutate 2 1");
 }
 
+/// The engines of rates know a subject's own entries by it.
+#[test]
+fn a_subjects_own_rate_is_of_the_third_level() {
+    let rate = |count| format!("rates.subject.all = {{ per_second = {count}, burst = 9, share = 0.5 }}\n");
+    let edition = edition(&format!("{0}orgs.acme.{1}orgs.acme.subjects.ci.{2}", rate(3), rate(2), rate(1)));
+    let levels = |subject: &str| {
+        let (_, bound) = edition.apply(&"acme".into(), &subject.into(), &GET_PREBUILD, Draw::new(1));
+        bound.quotas.iter().map(|quota| quota.rank.level).collect::<Vec<_>>()
+    };
+    // The last is the org's, which is built in.
+    assert_eq!((levels("ci"), levels("ada")), (vec![3, 2, 1, 0], vec![2, 1, 0]));
+}
+
 #[test]
 fn defaults_are_the_narrowest_and_classes_are_told_by_project() {
     let other = PROJECT.replace("a1", "a2");
