@@ -23,6 +23,7 @@ mod counts;
 mod modes;
 mod objects;
 mod reload;
+mod rollout;
 mod room;
 mod shadows;
 
