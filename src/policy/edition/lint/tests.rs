@@ -210,6 +210,8 @@ fn what_can_be_meant_is_not_found() {
         "rates.org.all = { per_second = 50, burst = 100 }",
         "limits.methods = { allow = ['read'] }\nlimits.max_timeout = '1h'\n\
          orgs.acme.limits.methods = { allow = 'any' }",
+        "limits.methods = { allow = ['read'] }\norgs.acme.limits.max_timeout = '1h'\n\
+         orgs.acme.limits.methods = { allow = 'any', share = 0.5 }",
         "rates.subject.expensive = { per_hour = 60, burst = 5 }",
         "budgets.org.creates = { count = 5, window = '1h' }\n\
          budgets.project.creates = { count = 5, window = '2h' }",
