@@ -150,7 +150,7 @@ fn limited() -> Stack {
 }
 
 fn policy(text: &str) -> Bind {
-    let ground = Ground { orgs: vec!["acme".into()], in_flight: 4096 };
+    let ground = Ground { orgs: vec!["acme".into()], in_flight: 4096, ..Ground::default() };
     let texts = Texts { policy: text.to_owned(), rules: Vec::new() };
     let edition = Edition::of(&texts, &ground).unwrap_or_else(|misfit| panic!("{misfit}"));
     Bind(Policy::new(edition))

@@ -198,6 +198,7 @@ impl App {
         credentials::follow(way.credential_files, &learn, config.upstream.reload_interval, &mut files);
         tls.iter().for_each(|tls| files.follow(tls.clone(), tls.first(), tls.reload_interval()));
         issuers::keep_fresh(tokens, &mut files, config.identity.reload_interval, &stop, &metrics);
+        let (grace, opening) = (config.shutdown.grace, files.opening());
         let state = Arc::new(State {
             log,
             metrics,
@@ -211,9 +212,9 @@ impl App {
             store,
             draining: AtomicBool::new(false),
         });
-        let serving = serve(server, tls, listeners.gateway, routes, drain.clone());
+        let serving = serve(server, tls, listeners.gateway, routes, drain.clone(), opening);
         let operating = tokio::spawn(admin::serve(listeners.admin, state.clone(), stop.clone()));
-        Ok(Self { gateway, admin, state, drain, stop, grace: config.shutdown.grace, serving, operating })
+        Ok(Self { gateway, admin, state, drain, stop, grace, serving, operating })
     }
 
     /// The audit log, for what wants to see it end.
@@ -284,22 +285,26 @@ fn budgets(
     Budgets::shared(store.clone(), config.deadline.max, census, settings, metrics.clone())
 }
 
-/// Serves the main port, with a certificate or without.
+/// Serves the main port, with a certificate or without, once that is over. Until then callers wait to be accepted.
 fn serve<S>(
     server: Server,
     tls: Option<Tls>,
     listener: TcpListener,
     service: S,
     drain: CancellationToken,
+    opening: impl Future<Output = ()> + Send + 'static,
 ) -> JoinHandle<server::Summary>
 where
     S: Service<HttpRequest, Response = HttpResponse, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
-    match tls {
-        None => tokio::spawn(server.serve(listener, service, drain)),
-        Some(tls) => tokio::spawn(server.with_transport(tls).serve(listener, service, drain)),
-    }
+    tokio::spawn(async move {
+        opening.await;
+        match tls {
+            None => server.serve(listener, service, drain).await,
+            Some(tls) => server.with_transport(tls).serve(listener, service, drain).await,
+        }
+    })
 }
 
 /// Shown only: without the store each replica keeps its part of the limits.

@@ -1,7 +1,8 @@
 //! What is read from files at start, and read again while the gateway runs.
 //!
 //! Files are written in pieces and one after the other. So what a look shows counts only when the one before has shown
-//! the same, and what cannot be served with leaves the last good state in force, as a whole.
+//! the same, at start and for whoever asks, too; and what cannot be served with leaves the last good state in force, as a
+//! whole.
 
 use std::{
     fmt,
@@ -9,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, task::spawn_blocking, time};
+use tokio::{
+    sync::{oneshot, watch},
+    task::spawn_blocking,
+    time,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::telemetry::Metrics;
@@ -20,6 +25,11 @@ mod tests;
 /// Before what was refused for now is judged again, at the most: an operator who has mended it elsewhere can wait, or
 /// ask.
 const MAX_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// Between two looks that nobody wants to wait for: whoever writes a file leaves it half written for less.
+const MOMENT: Duration = Duration::from_millis(25);
+/// Of such looks: what still changes after a second is left to those that come by themselves.
+const MAX_LOOKS: usize = 40;
 
 /// Something that files say.
 pub trait Follow: Send + Sync + 'static {
@@ -59,6 +69,7 @@ pub struct Asking(watch::Sender<()>);
 pub struct Following {
     key: String,
     problem: Problem,
+    opened: Option<oneshot::Receiver<()>>,
     _unfollow: DropGuard,
 }
 
@@ -71,6 +82,8 @@ struct Follower<F: Follow> {
     key: String,
     metrics: Metrics,
     problem: Problem,
+    /// Between two looks of which the second is not to be waited for.
+    moment: Duration,
     /// The last look.
     seen: F::Look,
     /// The last look that was acted on; none if it has to be judged again.
@@ -107,7 +120,7 @@ impl Default for Asking {
 }
 
 impl Following {
-    /// Looks `every` so often, and whenever it is asked. `first` is what was in force from the start.
+    /// Looks at once, then `every` so often, and whenever it is asked. `first` is what was in force from the start.
     pub fn begin<F: Follow>(
         followed: F,
         first: F::Look,
@@ -121,14 +134,22 @@ impl Following {
             key: key.clone(),
             metrics,
             problem: Arc::clone(&problem),
+            moment: MOMENT.min(every),
             seen: first.clone(),
             judged: Some(first),
             refused: None,
             pause: Pause::of(every),
         };
-        let followed = CancellationToken::new();
-        tokio::spawn(followed.clone().run_until_cancelled_owned(follower.run(every, asking.0.subscribe())));
-        Self { key, problem, _unfollow: followed.drop_guard() }
+        let (followed, (open, opened)) = (CancellationToken::new(), oneshot::channel());
+        let following = follower.run(every, asking.0.subscribe(), open);
+        tokio::spawn(followed.clone().run_until_cancelled_owned(following));
+        Self { key, problem, opened: Some(opened), _unfollow: followed.drop_guard() }
+    }
+
+    /// Fires once what was in force from the start has been seen twice, or what took its place is in force; after a
+    /// second at the latest. Only the first one to ask gets it.
+    pub fn opened(&mut self) -> Option<oneshot::Receiver<()>> {
+        self.opened.take()
     }
 
     pub fn key(&self) -> &str {
@@ -142,28 +163,69 @@ impl Following {
 }
 
 impl<F: Follow> Follower<F> {
-    async fn run(mut self, every: Duration, mut asked: watch::Receiver<()>) {
+    async fn run(mut self, every: Duration, mut asked: watch::Receiver<()>, open: oneshot::Sender<()>) {
+        self.open().await;
+        // Whoever waits may have left.
+        let _any = open.send(());
         let mut due = time::interval(every);
         // A disk that was slow once is not asked faster for it.
         due.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
-            let is_asked = tokio::select! {
-                _ = due.tick() => false,
-                Ok(()) = asked.changed() => true,
-            };
-            let followed = Arc::clone(&self.followed);
-            // A panic in there would be a fault of ours; the next look finds out.
-            let Ok(look) = spawn_blocking(move || followed.look()).await else { continue };
-            self.consider(look, is_asked).await;
+            tokio::select! {
+                _ = due.tick() => if let Some(look) = self.look().await {
+                    self.consider(look).await;
+                },
+                Ok(()) = asked.changed() => self.answer().await,
+            }
         }
     }
 
-    async fn consider(&mut self, look: F::Look, is_asked: bool) {
+    /// What is in force from the start was read once.
+    async fn open(&mut self) {
+        if self.settle().await && self.judged.as_ref() != Some(&self.seen) {
+            self.judge(false).await;
+        }
+    }
+
+    /// Whoever asks may do so while somebody writes.
+    async fn answer(&mut self) {
+        let Some(look) = self.look().await else { return };
+        self.seen = look;
+        if self.settle().await {
+            self.judge(true).await;
+        }
+    }
+
+    /// Looks until two looks in a row show the same; or gives up.
+    async fn settle(&mut self) -> bool {
+        for _ in 0..MAX_LOOKS {
+            time::sleep(self.moment).await;
+            let Some(look) = self.look().await else { continue };
+            if self.sees(look) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn look(&self) -> impl Future<Output = Option<F::Look>> + Send + use<F> {
+        let followed = Arc::clone(&self.followed);
+        // A panic in there would be a fault of ours; the next look finds out.
+        async { spawn_blocking(move || followed.look()).await.ok() }
+    }
+
+    /// Whether the look before has shown the same.
+    fn sees(&mut self, look: F::Look) -> bool {
         let is_settled = look == self.seen;
         self.seen = look;
+        is_settled
+    }
+
+    async fn consider(&mut self, look: F::Look) {
+        let is_settled = self.sees(look);
         let is_open = self.judged.as_ref() != Some(&self.seen) || self.pause.is_over();
-        if is_asked || (is_settled && is_open) {
-            self.judge(is_asked).await;
+        if is_settled && is_open {
+            self.judge(false).await;
         }
     }
 

@@ -79,9 +79,20 @@ pub struct Authorize {
     pub at: Option<SystemTime>,
 }
 
+impl Stricter {
+    /// As the config has it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
 impl Authorize {
-    /// First whether the object is one that the caller may reach at all: what a refusal says of its sizes is only for
-    /// those who may. Then by the limits and by the operator's rules: what is broken is told at once.
+    /// First whether the object is one that the caller may reach at all, by the limits, then by the operator's rules: what
+    /// a refusal says of its sizes is only for those who may. Then by all that looks at them: what is broken is told at
+    /// once. At last one bound of a pool against the other one, which is no refusal of the policy's.
     ///
     /// # Errors
     /// Something refuses the call; or no policy has been bound to it: nothing goes upstream unjudged.
@@ -93,9 +104,7 @@ impl Authorize {
         let now = self.at.unwrap_or_else(SystemTime::now);
         call.context.set_judged(call.facts.clone(), now);
         ruled(call, judge::object(call.method, &call.facts, limits))?;
-        validate::resolved(&call.facts)?;
-        let mut rulings = judge::request(call.method, &call.facts, limits);
-        rulings.extend(edition.rules().judge(&Question {
+        let rules = edition.rules().judge(&Question {
             identity: &call.identity,
             method: call.method,
             facts: &call.facts,
@@ -103,8 +112,15 @@ impl Authorize {
             now,
             peer: call.context.peer().map(|peer| peer.ip()),
             protocol: call.context.protocol().unwrap_or_default(),
-        }));
-        ruled(call, rulings)
+        });
+        let is_later =
+            |ruling: &Ruling| call.facts.resource.is_none() || edition.rules().looks_at_sizes(&ruling.rule);
+        let (later, first): (Vec<_>, Vec<_>) = rules.into_iter().partition(is_later);
+        ruled(call, first)?;
+        let mut rulings = judge::request(call.method, &call.facts, limits);
+        rulings.extend(later);
+        ruled(call, rulings)?;
+        Ok(validate::resolved(&call.facts)?)
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::{io, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
+use futures_util::{FutureExt as _, future::join_all};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
@@ -10,6 +14,9 @@ use crate::{
     follow::{Asking, Follow, Following},
     telemetry::Metrics,
 };
+
+/// A file system that hangs now has given all files a moment ago: with what they held the gateway can serve.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// All of them, until dropped.
 #[derive(Debug)]
@@ -37,6 +44,12 @@ impl Files {
     pub(super) fn follow<F: Follow>(&mut self, followed: F, first: F::Look, every: Duration) {
         let metrics = self.metrics.clone();
         self.followed.push(Following::begin(followed, first, every, &self.asking, metrics));
+    }
+
+    /// Over once no file's first state can be one that was caught half written; or as soon as that takes too long.
+    pub(super) fn opening(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let opened: Vec<_> = self.followed.iter_mut().filter_map(Following::opened).collect();
+        timeout(PATIENCE, join_all(opened)).map(drop)
     }
 
     /// Why what the file of that key holds now is not in force.

@@ -23,7 +23,8 @@ pub struct PolicyFile {
 /// The first edition, and the file that it is from. Without a file what is built in is in force.
 pub(super) fn resolve(config: &Config) -> Result<(Edition, Option<PolicyFile>), ConfigError> {
     let orgs = config.orgs.iter().map(|org| org.id.clone()).collect();
-    let ground = Ground { orgs, in_flight: config.limits.in_flight };
+    let (in_flight, stricter) = (config.limits.in_flight, config.validation.stricter);
+    let ground = Ground { orgs, in_flight, stricter };
     let Some(path) = &config.policy.file else {
         let edition = Edition::built_in(&ground)?;
         return Ok((edition, None));

@@ -1,18 +1,23 @@
 //! When a look counts, and what becomes of it.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use super::{Asking, Follow, Follower, Following, MAX_PAUSE, Pause, Problem, Taken};
+use super::{Asking, Follow, Follower, Following, MAX_LOOKS, MAX_PAUSE, Pause, Problem, Taken};
 use crate::telemetry::Metrics;
 
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Takes everything but what is "bad", and cannot tell of what is "odd".
 #[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<&'static str>>>);
+struct Recorder {
+    taken: Arc<Mutex<Vec<&'static str>>>,
+    /// What it sees when it looks by itself; then it is "new".
+    seen: Arc<Mutex<VecDeque<&'static str>>>,
+}
 
 impl Follow for Recorder {
     type Look = &'static str;
@@ -22,11 +27,11 @@ impl Follow for Recorder {
     }
 
     fn look(&self) -> &'static str {
-        "new"
+        self.seen.lock().unwrap().pop_front().unwrap_or("new")
     }
 
     async fn take(&self, look: &'static str) -> Taken {
-        self.0.lock().unwrap().push(look);
+        self.taken.lock().unwrap().push(look);
         match look {
             "bad" => Taken::Refused("it is bad".to_owned()),
             "early" => Taken::RefusedForNow("not now".to_owned()),
@@ -51,6 +56,7 @@ impl Bench {
             key: recorder.key(),
             metrics: metrics.clone(),
             problem: Problem::default(),
+            moment: Duration::ZERO,
             seen: "first",
             judged: Some("first"),
             refused: None,
@@ -62,9 +68,20 @@ impl Bench {
     /// What was taken or refused at these looks.
     async fn sees(&mut self, looks: &[&'static str]) -> Vec<&'static str> {
         for look in looks {
-            self.follower.consider(look, false).await;
+            self.follower.consider(look).await;
         }
-        std::mem::take(&mut self.recorder.0.lock().unwrap())
+        self.taken()
+    }
+
+    /// The same of an operator who asks while the file is written.
+    async fn answers(&mut self, looks: &[&'static str]) -> Vec<&'static str> {
+        self.recorder.seen.lock().unwrap().extend(looks);
+        self.follower.answer().await;
+        self.taken()
+    }
+
+    fn taken(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.recorder.taken.lock().unwrap())
     }
 
     fn counted(&self, result: &str, count: u64) {
@@ -137,20 +154,49 @@ async fn what_is_refused_for_now_is_judged_again_ever_more_seldom_and_counted_on
 #[tokio::test]
 async fn who_asks_is_answered_at_once_and_every_time() {
     let mut bench = Bench::new();
-    bench.follower.consider("new", true).await;
-    bench.follower.consider("new", true).await;
+    assert_eq!(bench.answers(&[]).await, ["new"]);
+    assert_eq!(bench.answers(&[]).await, ["new"], "asked twice");
     bench.counted("taken", 2);
-    assert_eq!(bench.sees(&["new", "new"]).await, ["new", "new"], "asked twice, and not of itself");
+    assert_eq!(bench.sees(&["new", "new"]).await, [""; 0], "and not of itself");
+}
+
+#[tokio::test]
+async fn what_is_half_written_when_somebody_asks_does_not_count() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.answers(&["half", "more", "whole", "whole"]).await, ["whole"]);
+    // What was seen before may be half of it, too.
+    assert_eq!(bench.sees(&["half"]).await, [""; 0]);
+    assert_eq!(bench.answers(&["half", "whole", "whole"]).await, ["whole"]);
+    let mut changing = Vec::new();
+    for _ in 0..=MAX_LOOKS {
+        changing.extend(["one", "other"]);
+    }
+    assert_eq!(bench.answers(&changing).await, [""; 0], "it goes on with everything else");
+}
+
+#[tokio::test]
+async fn what_was_half_written_at_start_is_not_in_force_once_it_is_open() {
+    let mut bench = Bench::new();
+    bench.recorder.seen.lock().unwrap().extend(["more", "whole", "whole"]);
+    bench.follower.open().await;
+    assert_eq!(bench.taken(), ["whole"]);
+    bench.recorder.seen.lock().unwrap().extend(["whole"]);
+    bench.follower.open().await;
+    assert_eq!(bench.taken(), [""; 0], "it is in force already");
 }
 
 #[tokio::test]
 async fn the_task_looks_when_asked_and_ends_with_its_handle() {
     let (recorder, asking, metrics) = (Recorder::default(), Asking::new(), Metrics::new());
     let hour = Duration::from_secs(3600);
-    let following = Following::begin(recorder.clone(), "first", hour, &asking, metrics);
+    // Once it is open, and by itself once more: too seldom for anything new.
+    recorder.seen.lock().unwrap().extend(["first", "first"]);
+    let mut following = Following::begin(recorder.clone(), "first", hour, &asking, metrics);
     assert_eq!((following.key(), following.problem()), ("section.file", None));
+    following.opened().unwrap().await.unwrap();
+    assert_eq!(recorder.taken.lock().unwrap().len(), 0);
     asking.ask();
-    while recorder.0.lock().unwrap().is_empty() {
+    while recorder.taken.lock().unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
     assert_eq!(asking.0.receiver_count(), 1);

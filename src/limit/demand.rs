@@ -9,12 +9,12 @@ use crate::{
 
 /// What a call takes of one bucket.
 ///
-/// Demands in force are all or nothing: one that is refused leaves all others as they were. Those that are not are
-/// taken beside, each by itself, and decide nothing.
+/// Demands in force are all or nothing: one that is refused leaves all others as they were. Those that are not decide
+/// nothing: each is taken by itself, where those in force are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Demand {
     pub bucket: Bucket,
-    /// With another rate it is another bucket, which starts without a burst.
+    /// With another rate, or on another level, it is another bucket, which starts without a burst.
     pub rate: Rate,
     /// Above the burst it never passes.
     pub cost: NonZeroU32,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    Stricter,
     applied::Limits,
     document::Document,
     rules::{Mistake, Rules},
@@ -47,6 +48,8 @@ pub struct Ground {
     pub orgs: Vec<OrgId>,
     /// Calls in flight over all orgs.
     pub in_flight: usize,
+    /// Which calls never come as far as the policy.
+    pub stricter: Stricter,
 }
 
 /// The policy as it judges calls.
@@ -71,6 +74,14 @@ struct OrgStanding {
     org: Standing,
     /// Those that it has a word of its own on.
     subjects: HashMap<SubjectId, Standing>,
+}
+
+impl Ground {
+    /// Calls in flight of an org of which the policy says nothing.
+    pub(super) fn built_in_flight(&self) -> u32 {
+        let share = NonZeroUsize::new(self.in_flight / IN_FLIGHT_SHARE).unwrap_or(NonZeroUsize::MIN);
+        u32::try_from(share.get()).unwrap_or(u32::MAX)
+    }
 }
 
 impl Edition {
@@ -107,7 +118,7 @@ impl Edition {
             orgs.insert(org.clone(), standing);
         }
         Ok(Self {
-            version: texts.version(),
+            version: texts.version(ground),
             revision: document.revision.clone(),
             costs,
             orgs,
@@ -204,10 +215,8 @@ impl Costs {
 
 /// What stands below all that is written.
 fn built_in(ground: &Ground) -> Part {
-    let in_flight = NonZeroUsize::new(ground.in_flight / IN_FLIGHT_SHARE).unwrap_or(NonZeroUsize::MIN);
-    let in_flight = u32::try_from(in_flight.get()).unwrap_or(u32::MAX);
     Part {
-        in_flight: Some(Limit::built_in(in_flight)),
+        in_flight: Some(Limit::built_in(ground.built_in_flight())),
         rates: vec![(Holder::Org, Over::All, Limit::built_in(default_rate()))],
         ..Part::default()
     }

@@ -43,9 +43,11 @@ mod tests;
 mod touches;
 mod unknown;
 mod values;
+mod written;
 
 pub use mistake::Mistake;
 pub use schema::text as schema;
+pub(in crate::policy) use written::Written;
 
 /// All rules of a policy.
 #[derive(Clone, Debug)]
@@ -177,6 +179,11 @@ impl Rules {
         self.needs(identity, method, draw, |plan, touches| {
             plan.about == About::WarmPool && touches.is_looked_up() && touches.sizes
         })
+    }
+
+    /// Whether the rule's outcome may tell of the sizes of a pool.
+    pub fn looks_at_sizes(&self, rule: &RuleId) -> bool {
+        self.rules.iter().any(|known| known.id == *rule && known.touches.sizes)
     }
 
     fn needs(

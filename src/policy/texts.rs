@@ -8,7 +8,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::document::Document;
+use super::{Ground, document::Document};
 use crate::{
     file::{self, Access, form::Misfit},
     rule::Version,
@@ -70,10 +70,12 @@ impl Texts {
         Ok(Self { policy, rules })
     }
 
-    /// Of all the texts: a rule file that changes by itself makes another policy.
-    pub fn version(&self) -> Version {
+    /// Of all the texts: a rule file that changes by itself makes another policy. And of what the config says to calls of
+    /// which they say nothing: of one version no two gateways judge differently.
+    pub fn version(&self, ground: &Ground) -> Version {
+        let built_in = format!("in_flight {}, {}", ground.built_in_flight(), ground.stricter.as_str());
         let rules = self.rules.iter().flat_map(|(name, text)| [name.as_str(), text.as_str()]);
-        Version::of([self.policy.as_str()].into_iter().chain(rules))
+        Version::of([self.policy.as_str()].into_iter().chain(rules).chain([built_in.as_str()]))
     }
 }
 

@@ -44,7 +44,8 @@ fn check_shows_what_stands_for_whom() {
          default_timeout = '30m'\n"
     );
     let rules = "@id(\"no-pools\") @mode(\"warn\") @share(\"0.5\")\n\
-                 forbid (principal, action == Action::\"CreateWarmPool\", resource);\n";
+                 forbid (principal, action == Action::\"CreateWarmPool\", resource);\n\
+                 @id(\"reads\") permit (principal, action in Action::\"read\", resource);\n";
     write(&directory.path().join("rules.cedar"), rules);
     let config = configured(directory.path(), &policy);
     let output = run(&["check", "--config", &config]);
@@ -71,6 +72,7 @@ fn check_shows_what_stands_for_whom() {
     default  spec.timeout             30m
   rules
     warn     rules.no-pools           for 0.5 of the calls
+    enforce  rules.reads
     enforce  rules.default            a rule must permit the call
 ";
     assert_eq!(lines, expected);
@@ -91,6 +93,21 @@ fn check_warns_of_what_can_hardly_be_meant() {
     let output = run(&["check", "--config", &config, "--strict"]);
     let expected = format!("{warnings}prebuild-gateway: {}: 2 warnings\n", path.display());
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(EX_CONFIG), expected));
+}
+
+#[test]
+fn check_warns_of_rules_where_they_stand() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configured(directory.path(), "rules.files = ['night.cedar']");
+    let rule = "\n@id(\"night\") forbid(principal, action, resource) when { context.hour > 22 && context.hour < 6 };";
+    write(&directory.path().join("night.cedar"), rule);
+    let path = directory.path().join("policy.toml");
+    let warning = format!(
+        "warning: {}: night.cedar:2: rule `night`: `context.hour > 22 && context.hour < 6` is never true\n",
+        path.display()
+    );
+    let output = run(&["check", "--config", &config]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), warning));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use prebuild_gateway::{
     config::Config,
     connect::json::{Duplicates, to_wire},
     identity::api_key::KeyHash,
-    policy::Texts,
+    limit,
+    policy::{Ground, Texts},
     rpc,
 };
 use serde_json::{Value, json as value};
@@ -22,6 +23,7 @@ mod counts;
 mod modes;
 mod objects;
 mod reload;
+mod rollout;
 mod room;
 mod shadows;
 
@@ -43,7 +45,9 @@ fn policy(text: &str) -> String {
 
 fn version(policy: &str, rules: &[(&str, &str)]) -> String {
     let rules = rules.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    Texts { policy: policy.to_owned(), rules }.version().to_string()
+    // As the configuration of these tests says nothing else.
+    let ground = Ground { in_flight: limit::Config::default().in_flight, ..Ground::default() };
+    Texts { policy: policy.to_owned(), rules }.version(&ground).to_string()
 }
 
 /// One call, and the id that the gateway gave it.

@@ -10,7 +10,8 @@ use std::{
 
 use prebuild_gateway::{
     config::Config,
-    policy::Texts,
+    limit,
+    policy::{Ground, Texts},
     proto::gitpod::v1::{CreatePrebuildRequest, GetPrebuildRequest},
 };
 use serde_json::{Value, json as value};
@@ -28,7 +29,9 @@ const REFUSED: &str = r#"prebuild_gateway_file_reloads_total{key="policy.file",r
 
 fn version(policy: &str, rules: &[(&str, &str)]) -> String {
     let rules = rules.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    Texts { policy: policy.to_owned(), rules }.version().to_string()
+    // As the configuration of these tests says nothing else.
+    let ground = Ground { in_flight: limit::Config::default().in_flight, ..Ground::default() };
+    Texts { policy: policy.to_owned(), rules }.version(&ground).to_string()
 }
 
 /// The n-th of policies that differ.

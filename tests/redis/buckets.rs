@@ -84,11 +84,11 @@ async fn in_force_is_all_or_nothing_and_others_are_beside() {
             .collect::<Vec<_>>()
     };
     assert_eq!(left(&take(&shared, &demands).await), [1, 0, 4]);
-    // `b` has none: `a` keeps its own, what is beside does not care.
-    assert_eq!(left(&take(&shared, &demands).await), [1, -1, 3]);
+    // `b` has none: `a` keeps its own, and so does what is beside.
+    assert_eq!(left(&take(&shared, &demands).await), [1, -1, 4]);
     assert_eq!(left(&take(&shared, &demands[..1]).await), [0]);
     // One that is used up beside refuses nobody.
-    for _ in 0..3 {
+    for _ in 0..4 {
         take(&shared, &demands[2..]).await;
     }
     let other = [demand("acme", "c", slow(9), 1), demands[2].clone()];
@@ -231,6 +231,74 @@ async fn a_shadow_and_a_changed_rate_are_other_buckets() {
         assert!(!is_let(&shared, &demand("acme", "r", slow(burst), 1)).await);
     }
     assert!(!is_let(&shared, &live).await);
+}
+
+fn on(level: u8, is_partial: bool, mut demand: Demand) -> Demand {
+    demand.bucket.level = level;
+    Demand { is_partial, ..demand }
+}
+
+/// An org's own entry takes the place of the common one, and that one its again.
+#[tokio::test]
+async fn a_rate_that_moves_to_another_level_brings_no_burst() {
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let shared = replica(&server).await;
+    make_old(&server, &shared, "acme").await;
+    for subject in [None, Some("ci")] {
+        let at = |level, rate| {
+            let mut demand = on(level, false, demand("acme", "r", rate, 1));
+            demand.bucket.subject = subject.map(Into::into);
+            demand
+        };
+        let (common, own, same) = (at(1, slow(2)), at(2, slow(3)), at(2, slow(2)));
+        assert!(is_let(&shared, &common).await && is_let(&shared, &common).await);
+        assert!(!is_let(&shared, &common).await);
+        assert!(!is_let(&shared, &own).await && !is_let(&shared, &same).await, "{subject:?}");
+        assert!(!is_let(&shared, &common).await, "nor on the way back");
+        // After as long as one call takes there is one, whatever it is asked by.
+        server.tell(&["HINCRBY", "prebuild-gateway:{acme}:rates", "#behind", "-3600000000"]);
+        assert!(is_let(&shared, &own).await && !is_let(&shared, &own).await, "{subject:?}");
+        assert!(!is_let(&shared, &common).await, "{subject:?}");
+    }
+    // Nobody had anything of this one.
+    let other = on(2, false, demand("acme", "other", slow(2), 1));
+    assert!(is_let(&shared, &other).await && is_let(&shared, &other).await);
+}
+
+/// An entry for a share of the calls stands beside the common one, and drains none but with its own calls.
+#[tokio::test]
+async fn an_entry_for_a_share_of_the_calls_is_apart_from_the_common_one() {
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let shared = replica(&server).await;
+    make_old(&server, &shared, "acme").await;
+    let common = on(1, false, demand("acme", "r", slow(3), 1));
+    let part = on(2, true, demand("acme", "r", slow(2), 1));
+    let outside = Demand { in_force: false, ..part.clone() };
+    let passes = async |demands: [&Demand; 2]| {
+        let decision = take(&shared, &demands.map(Clone::clone)).await;
+        decision.taken.iter().zip(demands).all(|(taken, demand)| !demand.in_force || !taken.is_refused())
+    };
+    assert!(passes([&outside, &common]).await);
+    assert!(passes([&part, &common]).await && passes([&part, &common]).await);
+    assert!(!passes([&part, &common]).await && !passes([&outside, &common]).await);
+}
+
+/// However many subjects have entries of their own, with as many rates: no list of them is too long.
+#[tokio::test]
+async fn subjects_with_rates_of_their_own_are_as_many_as_there_are() {
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let shared = replica(&server).await;
+    make_old(&server, &shared, "acme").await;
+    for _ in 0..2 {
+        for subject in 1..=12 {
+            let mut own = on(3, false, demand("acme", "r", slow(subject + 1), 1));
+            own.bucket.subject = Some(format!("s{subject}").as_str().into());
+            assert!(is_let(&shared, &own).await, "{subject}");
+        }
+    }
 }
 
 #[tokio::test]

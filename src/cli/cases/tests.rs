@@ -18,10 +18,13 @@ method = 'CreatePrebuild'
 request = { projectId = '0198c0de-0000-7000-8000-0000000000a1', spec = {} }
 ";
 
+fn edition() -> Edition {
+    let ground = Ground { orgs: vec!["acme".into()], in_flight: 100, ..Ground::default() };
+    Edition::of(&Texts { policy: POLICY.to_owned(), rules: Vec::new() }, &ground).unwrap()
+}
+
 fn bench() -> Bench {
-    let ground = Ground { orgs: vec!["acme".into()], in_flight: 100 };
-    let texts = Texts { policy: POLICY.to_owned(), rules: Vec::new() };
-    Bench::of(Policy::new(Edition::of(&texts, &ground).unwrap()), Stricter::Forward, vec!["acme".into()])
+    Bench::of(Policy::new(edition()), Stricter::Forward, vec!["acme".into()])
 }
 
 async fn failures(case: &str) -> Vec<String> {
@@ -58,8 +61,8 @@ async fn each_key_says_what_was_expected_and_what_was_said() {
              {\"projectId\":\"0198c0de-0000-7000-8000-0000000000a1\",\"spec\":{\"timeout\":\"2700s\"}}",
         ),
     ] {
-        let version = Texts { policy: POLICY.to_owned(), rules: Vec::new() }.version();
-        let expected = format!("case[0] `one`: {}", expected.replace("VERSION", version.as_str()));
+        let version = edition().version().to_string();
+        let expected = format!("case[0] `one`: {}", expected.replace("VERSION", &version));
         assert_eq!(failures(case).await, [expected], "{case}");
     }
 }

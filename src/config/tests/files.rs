@@ -26,7 +26,8 @@ fn a_policy_is_read_from_a_file_of_its_own_that_others_cannot_write() {
     let (_, bound) = resolved.policy.apply(&"acme".into(), &"ci".into(), &LIST_PREBUILDS, Draw::new(0));
     let [Quota { rate: Applied { value: rate, .. }, .. }] = &bound.quotas[..] else { panic!("{bound:?}") };
     assert_eq!((rate.calls.get(), rate.burst.get()), (7, 9));
-    assert_eq!(resolved.policy.version(), &resolved.policy_file.unwrap().first().version());
+    let followed = resolved.policy_file.unwrap();
+    assert_eq!(resolved.policy.version(), followed.edition(followed.first()).unwrap().version());
     fs::set_permissions(&rules, Permissions::from_mode(0o666)).unwrap();
     assert!(said().contains("rules.files[0]: `more.cedar` must be written by its owner alone"));
     fs::set_permissions(&file, Permissions::from_mode(0o664)).unwrap();

@@ -15,7 +15,7 @@ const OTHER: &str = "0198c0de-0000-7000-8000-0000000000a2";
 const ID: &str = "0198c0de-0000-7000-8000-0000000000e1";
 
 fn trial(policy: &str) -> Trial {
-    let ground = Ground { orgs: vec!["acme".into()], in_flight: 100 };
+    let ground = Ground { orgs: vec!["acme".into()], in_flight: 100, ..Ground::default() };
     let edition = Edition::of(&Texts { policy: policy.to_owned(), rules: Vec::new() }, &ground).unwrap();
     Trial::new(Bind(Policy::new(edition)), Validate { stricter: Stricter::Forward }, Authorize::default())
 }

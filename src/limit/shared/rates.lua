@@ -6,11 +6,12 @@
 -- ARGV[2]  how long ago it last did
 -- ARGV[3]  milliseconds after which an org that nobody calls is forgotten
 -- ARGV[4]  buckets that an org has at most
--- then, for each demand: bucket, fill time, time that is taken, 1 if in force, rule, rate
+-- then, for each demand: bucket, fill time, time that is taken, 1 if in force, 2 if so for a share of the calls, rule, rate
 -- Answers: the server's time, then for each demand 1 if it passes, and how long until its bucket is full.
 --
 -- Fields: '#...' of the org, '@<rule>' the rates that the rule had of late, each with the org's time when it was first
--- seen, 'u...' buckets of subjects, 'o...' those of the org; the second letter of a bucket is 's' where it is only looked at.
+-- seen, 'u...' buckets of subjects, 'o...' those of the org; the second letter of a bucket is 's' where it is only looked at,
+-- the fourth is the level of the entry, 3 of a subject's own.
 local key, ttl, most = KEYS[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -62,7 +63,7 @@ local written = {
 
 -- When a rule's rate was first seen: of the first rate of a rule always, so that its buckets begin full; a rate that takes
 -- the place of another begins without a burst. Of more than eight the oldest is forgotten, which is worth no burst either.
-local born = function(rule, rate, known)
+local born = function(list_name, rate, known)
     local list, found = {}, nil
     for name, at in string.gmatch(known or '', '(%S+)=(%d+)') do
         -- None is of later than now, as above.
@@ -77,7 +78,7 @@ local born = function(rule, rate, known)
         if #list > 8 then table.remove(list, 1) end
     end
     local text = table.concat(list, ' ')
-    if text ~= known then redis.call('HSET', key, '@' .. rule, text) end
+    if text ~= known then redis.call('HSET', key, list_name, text) end
     return found, list
 end
 
@@ -86,18 +87,64 @@ local tat_of = function(held, empty, fill)
     return math.max(tonumber(held or '0') or 0, empty + fill, math.min(stop + fill, floor), clock)
 end
 
+-- Of a rate by its name: the time of one call, as the caller reckons it, and of a burst.
+local measures = function(rate)
+    local calls, per, burst = string.match(rate, '^(%d+)/(%d+)/(%d+)$')
+    local pace = math.max(math.ceil(math.floor(tonumber(per) / 1000) / tonumber(calls)), 1)
+    return pace, pace * tonumber(burst)
+end
+
+-- Where the rates of a rule are written. Subjects with entries of their own may all have other ones.
+local list_of = function(rule, subject)
+    if string.sub(rule, 1, 1) == 'u' and string.sub(rule, 4, 4) == '3' then return '@' .. rule .. subject end
+    return '@' .. rule
+end
+
+-- Which entries a call is held against, or looked at by.
+local asked = {}
+local entry = function(rule) return string.sub(rule, 1, 1) .. string.sub(rule, 3) end
+for i = 5, #ARGV, 6 do asked[entry(ARGV[i + 4])] = true end
+
+-- How many calls are gone of the same rate's entries on other levels that the call is not held against: they were in force
+-- until the policy was changed, and what is gone is not there a second time.
+local gone = function(demand)
+    local most = 0
+    for level = 0, 3 do
+        local rule = string.sub(demand.rule, 1, 3) .. level .. string.sub(demand.rule, 5)
+        if not asked[entry(rule)] then
+            local known = redis.call('HGET', key, list_of(rule, demand.subject)) or ''
+            for rate in string.gmatch(known, '(%S+)=%d+') do
+                local pace, fill = measures(rate)
+                local tat = tonumber(redis.call('HGET', key, rule .. ':' .. rate .. demand.subject) or '0')
+                most = math.max(most, math.min(tat - clock, fill) / pace)
+            end
+        end
+    end
+    return most
+end
+
 local demands, passes, levels = {}, true, {}
 for i = 5, #ARGV, 6 do
-    local demand = { bucket = ARGV[i], fill = tonumber(ARGV[i + 1]), take = tonumber(ARGV[i + 2]), forced = ARGV[i + 3] == '1' }
+    local demand = { bucket = ARGV[i], fill = tonumber(ARGV[i + 1]), take = tonumber(ARGV[i + 2]), forced = ARGV[i + 3] ~= '0' }
     local rule, rate = ARGV[i + 4], ARGV[i + 5]
-    demand.rule, demand.rate = rule, rate
+    demand.rule, demand.rate, demand.subject = rule, rate, string.sub(demand.bucket, #rule + #rate + 2)
     if not levels[demand.bucket] then
-        local held = redis.call('HMGET', key, demand.bucket, '@' .. rule)
-        local seen_first, rates = born(rule, rate, held[2])
+        local list_name = list_of(rule, demand.subject)
+        local held = redis.call('HMGET', key, demand.bucket, list_name)
+        local seen_first, rates = born(list_name, rate, held[2])
         local tat = tat_of(held[1], math.max(birth, seen_first), demand.fill)
         if #rates > 1 then demand.rates = rates end
-        -- Never more than empty; also where nothing is taken, as else it would be so for as long as the clock went back.
-        if tat > clock + demand.fill then
+        local elsewhere = 0
+        -- What is for a share of the calls takes the place of nothing.
+        if ARGV[i + 3] == '1' then elsewhere = gone(demand) end
+        if elsewhere > 0 and not held[1] then
+            tat = clock + demand.fill
+        elseif elsewhere > 0 then
+            tat = math.max(tat, clock + math.ceil(elsewhere * measures(rate)))
+        end
+        -- Never more than empty. What it comes to also stands where nothing is taken, as else it would be so for as long as
+        -- the clock went back, or as the other entry takes to fill.
+        if tat > clock + demand.fill or (elsewhere > 0 and not held[1]) then
             tat = clock + demand.fill
             written[#written + 1] = demand.bucket
             written[#written + 1] = integer(tat)
@@ -109,13 +156,6 @@ for i = 5, #ARGV, 6 do
     demands[#demands + 1] = demand
 end
 
--- Of a rate by its name: the time of one call, as the caller reckons it, and of a burst.
-local measures = function(rate)
-    local calls, per, burst = string.match(rate, '^(%d+)/(%d+)/(%d+)$')
-    local pace = math.max(math.ceil(math.floor(tonumber(per) / 1000) / tonumber(calls)), 1)
-    return pace, pace * tonumber(burst)
-end
-
 -- What passes at one rate of a rule is taken of its other rates' buckets as well, at most until they are empty: a rate
 -- that was changed and is changed back brings no burst.
 local beside = {}
@@ -123,7 +163,7 @@ local charge = function(demand)
     local calls = demand.take / measures(demand.rate)
     for _, other in ipairs(demand.rates or {}) do
         local rate, at = string.match(other, '^(%S+)=(%d+)$')
-        local bucket = demand.rule .. ':' .. rate .. string.sub(demand.bucket, #demand.rule + #demand.rate + 2)
+        local bucket = demand.rule .. ':' .. rate .. demand.subject
         if not levels[bucket] then
             local pace, fill = measures(rate)
             local full = beside[bucket]
@@ -138,7 +178,8 @@ end
 for _, demand in ipairs(demands) do
     -- One bucket may be asked twice.
     demand.fits = demand.fits and levels[demand.bucket] + demand.take <= demand.fill
-    if demand.fits and (passes or not demand.forced) then
+    -- Also of what is only looked at: in force it would not have been taken of either.
+    if demand.fits and passes then
         levels[demand.bucket] = levels[demand.bucket] + demand.take
         written[#written + 1] = demand.bucket
         written[#written + 1] = integer(clock + levels[demand.bucket])

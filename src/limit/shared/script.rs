@@ -51,7 +51,11 @@ pub(super) fn arguments(demands: &[Demand], absence: Option<(Duration, Duration)
     });
     let mut arguments = vec![began, ended, ttl.to_string(), MAX_BUCKETS.to_string()];
     for (demand, Measures { fill, take, .. }) in measured {
-        let forced = if demand.in_force { "1" } else { "0" };
+        let forced = match (demand.in_force, demand.is_partial) {
+            (false, _) => "0",
+            (true, false) => "1",
+            (true, true) => "2",
+        };
         let (rule, rate) = (rule(demand), rate(demand.rate));
         let field = field(&demand.bucket, &rule, &rate);
         arguments.extend([field, fill.to_string(), take.to_string(), forced.to_owned(), rule, rate]);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    call::OrgId,
+    call::{OrgId, SubjectId},
     limit::{Bucket, Demand, Taken},
     rule::{Rate, RuleId},
 };
@@ -23,6 +23,8 @@ use crate::{
 const MAX_BUCKETS: usize = 10_000;
 /// Of one rule; far more than an hour without the store sees. Beyond it, what comes back begins anew: empty.
 const MAX_RATES: usize = 8;
+/// Of a subject's own entry, above its org's, that of all orgs, and what is built in.
+const OWN_LEVEL: u8 = 3;
 
 #[derive(Debug)]
 pub(super) struct Strict {
@@ -65,6 +67,8 @@ struct Kind {
     candidate: bool,
     in_force: bool,
     level: u8,
+    /// Where the entry is the subject's own: all of them may have other rates.
+    subject: Option<SubjectId>,
 }
 
 /// In nanoseconds.
@@ -155,7 +159,8 @@ impl Away {
         let each = demands.iter().map(|demand| {
             let measures = Measures::of(demand, replicas);
             let fits = fits(self, demand);
-            if fits && (passes || !demand.in_force) {
+            // Also of what is only looked at: in force it would not have been taken of either.
+            if fits && passes {
                 let full = now + self.level(demand, measures, now) + measures.take;
                 self.fill_until(demand, full);
                 self.charge_others(demand, demands, replicas, now);
@@ -250,8 +255,14 @@ impl Identity {
 
 impl Kind {
     fn of(demand: &Demand) -> Self {
-        let Bucket { rule, candidate, level, .. } = &demand.bucket;
-        Self { rule: rule.clone(), candidate: *candidate, in_force: demand.in_force, level: *level }
+        let Bucket { org: _, subject, rule, candidate, level } = &demand.bucket;
+        Self {
+            rule: rule.clone(),
+            candidate: *candidate,
+            in_force: demand.in_force,
+            level: *level,
+            subject: subject.clone().filter(|_| *level >= OWN_LEVEL),
+        }
     }
 }
 

@@ -76,6 +76,32 @@ fn alone_in_force_is_all_or_nothing_too() {
 }
 
 #[test]
+fn alone_too_what_is_looked_at_keeps_what_a_refused_call_asked_for() {
+    let (strict, begun) = (Strict::new(count(1)), Instant::now());
+    let rate = |burst| Rate::per_second(count(1), count(burst));
+    let beside = Demand { in_force: false, ..demand("beside", rate(1), 1) };
+    let demands = [demand("a", rate(1), 2), beside];
+    let take = |demands: &[Demand]| strict.take(&"acme".into(), demands, 0, begun + Duration::from_secs(10));
+    strict.take(&"acme".into(), &demands, 0, begun);
+    assert!(!passes(&take(&demands[..1])));
+    take(&demands);
+    assert!(passes(&take(&demands[1..])) && !passes(&take(&demands[1..])));
+}
+
+#[test]
+fn alone_too_subjects_with_rates_of_their_own_are_as_many_as_there_are() {
+    let (strict, begun) = (Strict::new(count(1)), Instant::now());
+    for seconds in [0, 100, 200] {
+        for subject in 1..=12 {
+            let mut own = demand("r", Rate::per_second(count(1), count(subject)), 1);
+            (own.bucket.level, own.bucket.subject) = (3, Some(format!("s{subject}").as_str().into()));
+            let taken = strict.take(&"acme".into(), &[own], 0, begun + Duration::from_secs(seconds));
+            assert_eq!(passes(&taken), seconds > 0, "{subject} at {seconds}");
+        }
+    }
+}
+
+#[test]
 fn alone_too_what_is_looked_at_and_what_had_another_rate_is_another_bucket() {
     let (strict, begun) = (Strict::new(count(1)), Instant::now());
     let rate = |burst| Rate { calls: count(1), per: Duration::from_secs(10), burst: count(burst) };

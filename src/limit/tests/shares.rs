@@ -13,7 +13,7 @@ use crate::{
 const COMMON: &str = "rates.org.all = { per_second = 20, burst = 20 }\n";
 
 fn edition(policy: &str) -> Edition {
-    let ground = Ground { orgs: vec!["acme".into()], in_flight: 400 };
+    let ground = Ground { orgs: vec!["acme".into()], in_flight: 400, ..Ground::default() };
     Edition::of(&Texts { policy: policy.to_owned(), rules: Vec::new() }, &ground).unwrap()
 }
 

@@ -12,18 +12,20 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Ground, Part, built_in};
+use super::{Ground, Part, built_in, misfit};
 use crate::{
     call::{OrgId, Scopes, SubjectId},
     file::form::Misfit,
     policy::{
         Stricter, Texts,
         document::{self, Document},
+        rules::Rules,
     },
 };
 
 mod against;
 mod reach;
+mod rules;
 mod shadow;
 #[cfg(test)]
 mod tests;
@@ -93,6 +95,8 @@ struct Level<'t> {
 pub fn lints(texts: &Texts, ground: &Ground, known: &Known) -> Result<Vec<Misfit>, Misfit> {
     let document = Document::parse(&texts.policy)?;
     let tree = Tree::of(&document, ground)?;
+    let rules =
+        Rules::compile(&texts.rules, document.rules.default, &ground.orgs).map_err(|all| misfit(&all))?;
     let mut found = Vec::new();
     for level in tree.levels() {
         reach::callers(&level, known, &mut found);
@@ -107,6 +111,7 @@ pub fn lints(texts: &Texts, ground: &Ground, known: &Known) -> Result<Vec<Misfit
     }
     reach::words(&document, known, &mut found);
     reach::costs(&document, &tree, &mut found);
+    rules::all(&rules, &tree, known, &mut found);
     Ok(found)
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     file::form::Misfit,
-    policy::{Edition, Ground, Texts, applied::Limits, document::Document},
+    policy::{Edition, Ground, Stricter, Texts, applied::Limits, document::Document},
     rpc::{CREATE_PREBUILD, GET_PREBUILD, MethodSpec, UPDATE_WARM_POOL},
     rule::{Applied, Bound, Draw, Mode, Need, RuleId},
 };
@@ -24,7 +24,7 @@ const PROJECT: &str = "0198c0de-0000-7000-8000-0000000000a1";
 
 /// Two orgs, and 400 calls in flight over both.
 fn ground() -> Ground {
-    Ground { orgs: vec!["acme".into(), "globex".into()], in_flight: 400 }
+    Ground { orgs: vec!["acme".into(), "globex".into()], in_flight: 400, ..Ground::default() }
 }
 
 fn texts(policy: &str) -> Texts {
@@ -247,6 +247,19 @@ fn a_call_counts_in_one_class_and_in_all_of_subject_and_org() {
     assert_eq!(rules(&crate::rpc::DELETE_PREBUILD)[2], "rates.org.mutate 2 1");
 }
 
+/// The engines of rates know a subject's own entries by it.
+#[test]
+fn a_subjects_own_rate_is_of_the_third_level() {
+    let rate = |count| format!("rates.subject.all = {{ per_second = {count}, burst = 9, share = 0.5 }}\n");
+    let edition = edition(&format!("{0}orgs.acme.{1}orgs.acme.subjects.ci.{2}", rate(3), rate(2), rate(1)));
+    let levels = |subject: &str| {
+        let (_, bound) = edition.apply(&"acme".into(), &subject.into(), &GET_PREBUILD, Draw::new(1));
+        bound.quotas.iter().map(|quota| quota.rank.level).collect::<Vec<_>>()
+    };
+    // The last is the org's, which is built in.
+    assert_eq!((levels("ci"), levels("ada")), (vec![3, 2, 1, 0], vec![2, 1, 0]));
+}
+
 #[test]
 fn defaults_are_the_narrowest_and_classes_are_told_by_project() {
     let other = PROJECT.replace("a1", "a2");
@@ -281,7 +294,7 @@ fn budgets_are_a_projects_before_an_orgs_and_an_org_may_have_its_own() {
 fn a_rule_file_that_changes_makes_another_version() {
     let with = |rules: &[(&str, &str)]| {
         let rules = rules.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        Texts { policy: String::new(), rules }.version()
+        Texts { policy: String::new(), rules }.version(&ground())
     };
     let versions =
         [with(&[]), with(&[("a", "")]), with(&[("a", "b")]), with(&[("ab", "")]), with(&[("b", "b")])];
@@ -289,6 +302,15 @@ fn a_rule_file_that_changes_makes_another_version() {
         assert_eq!(version.as_str().len(), 16);
         assert!(!versions[..index].contains(version), "{index}");
     }
+}
+
+#[test]
+fn what_the_config_says_to_calls_beside_the_policy_is_of_the_version() {
+    let version = |ground: &Ground| Edition::built_in(ground).unwrap().version().clone();
+    let one = version(&ground());
+    assert_eq!(version(&Ground { orgs: Vec::new(), in_flight: 403, ..ground() }), one, "the same quarter");
+    assert_ne!(version(&Ground { in_flight: 404, ..ground() }), one);
+    assert_ne!(version(&Ground { stricter: Stricter::Enforce, ..ground() }), one);
 }
 
 #[test]

@@ -28,6 +28,8 @@ const MAX_LINK: usize = 512;
 pub(super) struct Rule {
     pub(super) id: RuleId,
     pub(super) policy: Policy,
+    /// The file and the line.
+    pub(super) place: Box<str>,
     pub(super) stance: Stance,
     pub(super) touches: Touches,
     /// The orgs and subjects that it names.
@@ -78,7 +80,8 @@ impl Rule {
             |uid: &EntityUid, kinds: &[&str]| kinds.contains(&uid.type_name().to_string().as_str());
         let names_objects = literals.iter().any(|uid| is_one_of(uid, &["Project", "Prebuild", "WarmPool"]));
         let callers = literals.into_iter().filter(|uid| is_one_of(uid, &["Org", "Subject"])).collect();
-        Ok(Self { id, policy, stance, touches, callers, names_objects, message, link })
+        let place = format!("{}:{}", source.file, source.line).into();
+        Ok(Self { id, policy, place, stance, touches, callers, names_objects, message, link })
     }
 
     pub(super) fn is_permit(&self) -> bool {

@@ -35,6 +35,19 @@ impl Touches {
         }
     }
 
+    /// Whether the other one looks at all of it, too.
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        let Self { object, sizes, class, address, filters } = self;
+        let pairs = [
+            (*object, other.object),
+            (*sizes, other.sizes),
+            (*class, other.class),
+            (*address, other.address),
+        ];
+        let names = |filter: &&FilterOf| other.filters.iter().any(|known| known.name == filter.name);
+        pairs.into_iter().all(|(own, theirs)| !own || theirs) && filters.iter().all(names)
+    }
+
     /// What a call by id does not say itself.
     pub(super) fn is_looked_up(&self) -> bool {
         self.object || self.class

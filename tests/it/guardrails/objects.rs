@@ -116,3 +116,41 @@ async fn a_rule_on_a_pools_sizes_judges_its_deletion() {
         }
     }
 }
+
+/// Whoever is parted from a pool by a rule in Cedar alone: whatever it asks, it hears of that rule, and so of no size.
+#[tokio::test]
+async fn a_rule_on_a_project_tells_nothing_of_the_sizes_there() {
+    let upstream = Sandboxed::start(Rules::default()).await;
+    let theirs = upstream.acme.projects[1].id.to_string();
+    let rules = format!(
+        "@id(\"large\") forbid(principal, action, resource is WarmPool) when {{ resource has max_size && resource.max_size > 1 }};\n\
+         @id(\"apart\") forbid(principal == Subject::\"acme/ci\", action in Action::\"mutate\", \
+         resource in Project::\"{theirs}\");\n"
+    );
+    let text = policy(
+        "limits.max_pool_size = { value = 1, link = \"https://policy.example/sizes\" }\n\
+         orgs.acme.subjects.ada.limits.max_pool_size = 20\nrules.files = [\"rules.cedar\"]",
+    );
+    let gateway = Gateway::with_policy(upstream.address, &text, |config| {
+        ada(config);
+        let file = config.policy.file.clone().unwrap().with_file_name("rules.cedar");
+        files::replace(&file, &rules);
+    })
+    .await;
+    let mut raw = Raw::connect(gateway.address).await;
+    let spoken = call(&mut raw, CONNECT, ADA_KEY, "CreateWarmPool", &pool(&upstream, 1)).await.0;
+    let id = made(spoken, "warmPool");
+    for sizes in
+        [value!({"minSize": 2}), value!({"minSize": 3}), value!({"maxSize": 0}), value!({"maxSize": 2})]
+    {
+        let mut request = sizes.clone();
+        request["warmPoolId"] = value!(id);
+        for dialect in [GRPC, CONNECT] {
+            let spoken = call(&mut raw, dialect, ACME_KEY, "UpdateWarmPool", &request).await.0;
+            let wrong = spoken.result.unwrap_err();
+            let told = (wrong.code, wrong.rule.as_deref(), wrong.fields.len(), wrong.links.len());
+            assert_eq!(told, (7, Some("rules.apart"), 1, 0), "{sizes}");
+        }
+    }
+    assert_eq!(upstream.sandbox.executed("UpdateWarmPool"), 0);
+}

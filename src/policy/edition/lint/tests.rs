@@ -3,6 +3,8 @@
 use super::*;
 use crate::{call::Scope, rpc::Class};
 
+mod rules;
+
 const EXAMPLE: &str = include_str!("../../../../deploy/policy/policy.example.toml");
 const STARTER: &str = include_str!("../../../../deploy/policy/starter.toml");
 const OWN: &str = "0198c0de-0000-7000-8000-0000000000a1";
@@ -132,7 +134,7 @@ fn known() -> Known {
 }
 
 fn found(policy: &str, known: &Known) -> Vec<String> {
-    let ground = Ground { orgs: vec!["acme".into(), "globex".into()], in_flight: 400 };
+    let ground = Ground { orgs: vec!["acme".into(), "globex".into()], in_flight: 400, ..Ground::default() };
     let texts = Texts { policy: policy.to_owned(), rules: Vec::new() };
     lints(&texts, &ground, known).unwrap().iter().map(ToString::to_string).collect()
 }
@@ -208,6 +210,8 @@ fn what_can_be_meant_is_not_found() {
         "rates.org.all = { per_second = 50, burst = 100 }",
         "limits.methods = { allow = ['read'] }\nlimits.max_timeout = '1h'\n\
          orgs.acme.limits.methods = { allow = 'any' }",
+        "limits.methods = { allow = ['read'] }\norgs.acme.limits.max_timeout = '1h'\n\
+         orgs.acme.limits.methods = { allow = 'any', share = 0.5 }",
         "rates.subject.expensive = { per_hour = 60, burst = 5 }",
         "budgets.org.creates = { count = 5, window = '1h' }\n\
          budgets.project.creates = { count = 5, window = '2h' }",
