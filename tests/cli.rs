@@ -310,7 +310,7 @@ fn the_commands_that_dev_prints_work_when_pasted() {
             assert_eq!(code, 0, "{command}\n{said}");
         }
         calls += 1;
-        if command.starts_with("cat ") {
+        if command.contains(" audit tail ") {
             for stage in ["intent", "outcome", "reject"] {
                 assert!(said.contains(&format!("\"stage\":\"{stage}\"")), "no {stage}: {said}");
             }

@@ -216,7 +216,7 @@ impl Running<'_> {
             "gateway  {gateway}  (gRPC, gRPC-Web and Connect, plaintext)\n\
              admin    http://{admin}/readyz  http://{admin}/metrics\n\
              sandbox  http://{sandbox}/api  (the upstream, in memory)\n\
-             audit    {}/audit.jsonl\n\
+             audit    {}\n\
              {orgs}\n\
              Try in another terminal:\n\n{}\n\
              Ctrl-C ends it.\n",
@@ -246,12 +246,12 @@ impl Running<'_> {
         ];
         let calls: String =
             calls.iter().map(|(method, json)| format!("{program} call {method} '{json}'\n")).collect();
-        let (gateway, key, audit) = (self.gateway, &demo.key.key, self.audit.join("audit.jsonl"));
-        let audit = quoted(&audit.to_string_lossy());
+        let (gateway, key) = (self.gateway, &demo.key.key);
+        let audit = quoted(&self.audit.to_string_lossy());
         format!(
             "export PREBUILD_GATEWAY_ADDRESS=http://{gateway} PREBUILD_GATEWAY_KEY={key}\n\
              {calls}\
-             cat {audit}\n",
+             {program} audit tail -n 20 {audit}\n",
         )
     }
 }
