@@ -102,7 +102,7 @@ impl Fixture {
 
     /// What is used of a budget of running prebuilds.
     async fn used(&self) -> u32 {
-        let claim = Claim::of(&create(vec![running(1, Mode::Enforce)]), false).unwrap();
+        let claim = Claim::of(&create(vec![running(1, Mode::Enforce)])).unwrap();
         self.ledger.look(&"acme".into(), &claim).await.unwrap()[0].used
     }
 }
@@ -408,7 +408,7 @@ fn what_a_call_takes_of_warm_instances() {
     ] {
         let mut call = call(&rpc::CREATE_WARM_POOL, &sizes(desired, min, max));
         call.bound.budgets = vec![warm(), running(1, Mode::Enforce)];
-        let claim = Claim::of(&call, false).unwrap();
+        let claim = Claim::of(&call).unwrap();
         assert_eq!((claim.work, claim.limits.len()), (Work::NewPool { max: expected }, 1));
     }
     let present = Sizes { desired: Some(0), min: Some(1), max: Some(6) };
@@ -427,7 +427,7 @@ fn what_a_call_takes_of_warm_instances() {
         call.facts.sizes = asked;
         call.facts.resource = Some(Object { sizes: present, version: 3, ..Object::default() });
         call.bound.budgets = vec![warm()];
-        let Work::Pool { max, present, .. } = Claim::of(&call, false).unwrap().work else { panic!() };
+        let Work::Pool { max, present, .. } = Claim::of(&call).unwrap().work else { panic!() };
         assert_eq!((max, present.unwrap().max, present.unwrap().version), (expected, 6, 3), "{asked:?}");
     }
 }

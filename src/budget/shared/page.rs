@@ -47,6 +47,8 @@ struct Content {
     not_before: Stamp,
     /// When somebody last began one.
     begun: Option<Stamp>,
+    /// Until when calls may take effect that were sent without claims, by the store's clock, as the books know it.
+    heeded: Stamp,
     books: Books,
 }
 
@@ -54,8 +56,8 @@ impl Page {
     /// Where there is none, or none that can be read, it was never there or is lost: nobody knows which calls are under
     /// way, so that there is no census before they have ended.
     fn blank(at: Duration, terms: Terms) -> Self {
-        let not_before = Stamp(at + terms.lease);
-        let content = Content { not_before, books: Books::new(terms.lag), begun: None };
+        let not_before = Stamp(at + terms.longest());
+        let content = Content { not_before, books: Books::new(terms.lag), ..Content::default() };
         Self { clock: Clock::default(), content, terms }
     }
 
@@ -67,9 +69,23 @@ impl Page {
         if !is_sure {
             // What it knows to be under way counts on.
             page.content.books.close();
-            page.content.not_before = Stamp(page.time(at) + terms.lease);
+            page.content.not_before = Stamp(page.time(at) + terms.longest());
         }
         page
+    }
+
+    /// Calls were sent that no books know of, and may take effect until `unclaimed`, by the store's clock: each such word
+    /// closes the books once.
+    pub(super) fn heed(&mut self, unclaimed: Duration, at: Duration) {
+        if self.content.heeded == Stamp(unclaimed) {
+            return;
+        }
+        self.content.heeded = Stamp(unclaimed);
+        self.content.books.close();
+        // No word is of longer: the clock was set back since.
+        let wait = unclaimed.saturating_sub(at).min(self.terms.longest());
+        let not_before = Stamp(self.time(at) + wait);
+        self.content.not_before = self.content.not_before.max(not_before);
     }
 
     /// None if it cannot be written out.

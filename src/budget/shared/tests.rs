@@ -20,7 +20,12 @@ use crate::{
 };
 
 const LEASE: Duration = Duration::from_secs(60);
-const TERMS: Terms = Terms { lag: Duration::from_secs(2), interval: Duration::from_secs(10), lease: LEASE };
+const TERMS: Terms = Terms {
+    lag: Duration::from_secs(2),
+    interval: Duration::from_secs(10),
+    lease: LEASE,
+    renewal: Duration::ZERO,
+};
 
 /// As the store has it between any two steps.
 struct Written(String);
@@ -166,4 +171,24 @@ fn a_clock_that_is_set_back_goes_on_from_where_it_was() {
     let mut page = read(&page.write().unwrap(), true, 5);
     assert_eq!((page.time(at(5)), page.time(at(6))), (at(1005), at(1006)));
     assert_eq!(Stamp(at(3)), serde_json::from_str("3000000000").unwrap());
+}
+
+/// Another replica sends calls without claims: it has no budget for the org yet, or not any more.
+#[test]
+fn calls_that_no_books_know_of_close_them_until_they_are_over() {
+    let mut page = read("", true, 0);
+    counted(&mut page, 60);
+    page.heed(at(140), at(80));
+    assert_eq!((take(&mut page, 80), again_in(&mut page, 80)), (Verdict::Uncounted, Some(at(60))));
+    let mut page = read(&page.write().unwrap(), true, 141);
+    page.heed(at(140), at(141));
+    counted(&mut page, 141);
+    assert_eq!(used(&mut page, 141), Some(1), "it is heeded once");
+    // It was said while nobody looked, and is over.
+    page.heed(at(145), at(150));
+    assert_eq!(take(&mut page, 150), Verdict::Uncounted);
+    counted(&mut page, 151);
+    // The clock was set back since.
+    page.heed(at(9000), at(152));
+    assert_eq!(again_in(&mut page, 152), Some(LEASE));
 }
