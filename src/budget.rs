@@ -150,6 +150,12 @@ impl Budgets {
         }
     }
 
+    /// Of how many orgs the outstanding work is to be known, and of which of them it is not, or not any more, and why: what
+    /// is in force then refuses or judges by the last count.
+    pub fn uncounted(&self) -> (usize, Vec<(OrgId, String)>) {
+        self.0.as_ref().map(|inner| inner.reconciler.uncounted()).unwrap_or_default()
+    }
+
     async fn claimed<S: Next<Permitted<Call>, Reply>>(
         &self,
         call: Permitted<Call>,
@@ -207,6 +213,7 @@ impl Inner {
             Verdict::Uncounted if claim.is_enforced() => {
                 held.is_settled = true;
                 unknown(call);
+                self.reconciler.hurry(org);
                 Err(refusal::uncounted())
             }
             // What is only looked at keeps nobody from anything.

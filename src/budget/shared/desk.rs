@@ -1,10 +1,12 @@
 //! One org's books in this process: what comes at the same time is taken together, in its order, in one change.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
 use super::{
@@ -72,7 +74,9 @@ impl Desk {
         if batch.is_empty() {
             return;
         }
-        let unheard: Vec<_> = match self.attempt(&batch).await {
+        // Whoever keeps the org's books here does so as long as the process lives.
+        let attempt = AssertUnwindSafe(self.attempt(&batch)).catch_unwind().await;
+        let unheard: Vec<_> = match attempt.unwrap_or(Err(Fault::Garbage)) {
             Ok(said) => batch.into_iter().zip(said).filter_map(|(step, said)| step.answer(said)).collect(),
             Err(fault) => {
                 tracing::debug!(org = %self.shelf.org(), kind = fault.kind(), "what is outstanding cannot be told");

@@ -8,6 +8,7 @@ use super::Terms;
 use crate::budget::{
     books::{Books, Stamp},
     ledger::{Begin, Tally},
+    reconcile::LONGEST,
 };
 
 /// Between two censuses of whomever, a part of the interval: with as many replicas as there are, it is counted as often as
@@ -17,10 +18,9 @@ const PART: f64 = 0.7;
 const FIRST: Duration = Duration::from_secs(1);
 /// Where doubts are over, so many times as often at most.
 const HASTE: u32 = 8;
-/// Censuses that nobody began in a row, after which nobody kept the books: what they say has grown old.
+/// Censuses that nobody began in a row, and as long as one may take beside, after which nobody kept the books: what
+/// they say has grown old.
 const MISSED: u32 = 4;
-/// And as long as one may take, beside.
-const MISSED_MARGIN: Duration = Duration::from_secs(60);
 
 /// The books, and what else the replicas have to know of each other.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ impl Page {
 
     /// The books, unless nobody kept them of late.
     pub(super) fn books(&mut self, now: Duration) -> &mut Books {
-        let gap = self.terms.interval * MISSED + MISSED_MARGIN;
+        let gap = self.terms.interval * MISSED + LONGEST;
         if self.content.begun.is_some_and(|begun| begun.0 + gap < now) {
             self.content.books.close();
         }

@@ -158,9 +158,9 @@ fn all_replicas_together_count_once_an_interval_and_sooner_where_it_settles_some
 fn books_that_nobody_kept_have_grown_old() {
     let mut page = read("", true, 0);
     counted(&mut page, 60);
-    assert!(matches!(take(&mut page, 159), Verdict::Taken(_)));
-    assert_eq!(take(&mut page, 162), Verdict::Uncounted);
-    assert!(again_in(&mut page, 163).is_none());
+    assert!(matches!(take(&mut page, 399), Verdict::Taken(_)));
+    assert_eq!(take(&mut page, 402), Verdict::Uncounted);
+    assert!(again_in(&mut page, 403).is_none());
 }
 
 #[test]
