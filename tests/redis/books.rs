@@ -47,12 +47,18 @@ fn claim() -> Claim {
 
 /// With a connection that is good, and the org's books open.
 async fn replica(server: &Server, lease: Duration) -> Arc<Shared> {
-    let store = Store::open(server.resolved(), Metrics::new());
-    until(|| store.trouble().is_none()).await;
-    let terms = Terms { lag: Duration::ZERO, interval: Duration::from_millis(10), lease };
-    let shared = Arc::new(Shared::new(store, terms));
+    let shared = replica_without(server, lease).await;
     shared.open(&org());
     shared
+}
+
+/// By its policy the org has no budget.
+async fn replica_without(server: &Server, lease: Duration) -> Arc<Shared> {
+    let store = Store::open(server.resolved(), Metrics::new());
+    until(|| store.trouble().is_none()).await;
+    let interval = Duration::from_millis(10);
+    let terms = Terms { lag: Duration::ZERO, interval, lease, renewal: Duration::ZERO };
+    Arc::new(Shared::new(store, terms))
 }
 
 async fn until(mut is: impl FnMut() -> bool) {
@@ -221,4 +227,68 @@ async fn claims_of_a_process_that_is_gone_go_with_the_first_census_after_their_l
     assert_eq!(used(&other).await, None);
     count(&other).await;
     assert_eq!(used(&other).await, Some(0));
+}
+
+/// One replica has a budget, and another has none, not yet or not any more: what that one sends no books know of.
+#[tokio::test]
+async fn calls_without_claims_close_the_books_of_all_until_they_are_over() {
+    const LEASE: Duration = Duration::from_millis(400);
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let (with, without) = (replica(&server, LEASE).await, replica_without(&server, LEASE).await);
+    count(&with).await;
+    let mut judges = vec![with.clone()];
+    for _ in 0..2 {
+        let begun = Instant::now();
+        without.pass(&org(), &claim(), LEASE).await;
+        for judge in &judges {
+            assert_eq!(judge.claim(&org(), &claim(), LONG).await, Verdict::Uncounted);
+        }
+        // Then it has the budget, too.
+        without.open(&org());
+        assert_eq!(without.claim(&org(), &claim(), LONG).await, Verdict::Uncounted);
+        count(&with).await;
+        assert!(begun.elapsed() >= LEASE, "it may be under way: {:?}", begun.elapsed());
+        for judge in [&with, &without] {
+            assert!(matches!(judge.claim(&org(), &claim(), LONG).await, Verdict::Taken(_)));
+        }
+        // And not any more, and by the next round nobody has.
+        without.close(&org());
+        with.close(&org());
+        judges.clear();
+        with.open(&org());
+    }
+}
+
+#[tokio::test]
+async fn calls_that_were_sent_while_the_store_was_away_are_told_when_it_is_back() {
+    const LEASE: Duration = Duration::from_millis(600);
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let (judge, kept) = (replica(&server, LEASE).await, replica(&server, LEASE).await);
+    let without = replica_without(&server, LEASE).await;
+    count(&judge).await;
+    server.signal("STOP");
+    let call = claim();
+    assert_eq!(kept.claim(&org(), &call, LONG).await, Verdict::Uncounted);
+    // It was only looked at.
+    kept.pass(&org(), &call, LONG).await;
+    tokio::time::sleep(Store::PATIENCE * 2).await;
+    server.signal("CONT");
+    await_used(&judge, 1).await;
+    kept.settle(&org(), call.request, End::Nothing, LONG);
+    await_used(&judge, 0).await;
+
+    server.signal("STOP");
+    let asked = Instant::now();
+    without.pass(&org(), &claim(), LEASE).await;
+    assert!(asked.elapsed() <= Store::PATIENCE + SLACK, "{:?}", asked.elapsed());
+    server.signal("CONT");
+    let begun = Instant::now();
+    while judge.look(&org(), &claim()).await.is_some()
+        || !matches!(judge.begin(&org()).await, Some(Begin::Later { .. }))
+    {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -88,10 +88,10 @@ impl Page {
         self.content.not_before = self.content.not_before.max(not_before);
     }
 
-    /// None if it cannot be written out.
-    pub(super) fn write(&self) -> Option<String> {
+    /// With its content; none if it cannot be written out.
+    pub(super) fn write(&self, content: &str) -> Option<String> {
         let clock = Clock { now: self.content.books.now(), ..self.clock };
-        Some(format!("{}\n{}", serde_json::to_string(&clock).ok()?, self.content()?))
+        Some(format!("{}\n{content}", serde_json::to_string(&clock).ok()?))
     }
 
     /// All but what changes by itself.

@@ -17,6 +17,10 @@ use crate::{
 pub(super) const ROOM: &str = "budgets";
 /// Books that nobody counts are forgotten: each count writes them.
 pub(super) const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Of books that are written out. A store that is too slow for one org is given up for all of them, so that what would be
+/// too slow is not written: the org's work is not known then. The largest census of prebuilds, as many creations and some
+/// thousand calls under way are less.
+const MAX_PAGE: usize = 2 << 20;
 /// Ends a version that was written to another server.
 const UNSURE: char = '*';
 
@@ -86,9 +90,14 @@ impl Shelf {
 
     /// Puts the page there in place of `held`, unless nothing of it has changed.
     pub(super) async fn put(&self, held: &Held, page: &Page) -> Result<Put, Fault> {
-        let (Some(content), Some(text)) = (page.content(), page.write()) else { return Err(Fault::Garbage) };
+        let content = page.content().ok_or(Fault::Garbage)?;
         if content == held.content {
             return Ok(Put::Done);
+        }
+        let text = page.write(&content).ok_or(Fault::Garbage)?;
+        if text.len() > MAX_PAGE {
+            tracing::warn!(org = %self.org, bytes = text.len(), "more is outstanding than the store can keep in time");
+            return Err(Fault::Garbage);
         }
         let version = RequestId::new().to_string();
         let kept = KEPT.as_millis().to_string();
