@@ -192,7 +192,7 @@ impl App {
         // Outermost: a preflight has no key and is no call.
         let cors = option_layer(config.cors.layer(&way.response_metadata));
         let routes = cors.layer(Routes::new(wire.around(front), health.service()));
-        let addresses = (listeners.gateway.local_addr()?, listeners.admin.local_addr()?);
+        let (gateway, admin) = (listeners.gateway.local_addr()?, listeners.admin.local_addr()?);
         keys::follow(key_file, identities, config.identity.reload_interval, &mut files);
         credentials::follow(way.credential_files, &learn, config.upstream.reload_interval, &mut files);
         tls.iter().for_each(|tls| files.follow(tls.clone(), tls.first(), tls.reload_interval()));
@@ -213,8 +213,7 @@ impl App {
         });
         let serving = serve(server, tls, listeners.gateway, routes, drain.clone());
         let operating = tokio::spawn(admin::serve(listeners.admin, state.clone(), stop.clone()));
-        let (grace, (gateway, admin)) = (config.shutdown.grace, addresses);
-        Ok(Self { gateway, admin, state, drain, stop, grace, serving, operating })
+        Ok(Self { gateway, admin, state, drain, stop, grace: config.shutdown.grace, serving, operating })
     }
 
     /// The audit log, for what wants to see it end.

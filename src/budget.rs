@@ -200,6 +200,9 @@ impl Inner {
                 Err(refusal::uncounted())
             }
             Verdict::Taken(counts) => {
+                if let Some(within) = self.ledger.send_within() {
+                    call.context.set_send_by(asked + within);
+                }
                 let judged = self.judge(call, claim, &counts);
                 call.context.add_rulings(judged.iter().map(Judged::ruling));
                 Ok(held)

@@ -36,6 +36,7 @@ use crate::{
 
 mod count;
 mod creations;
+mod known;
 #[cfg(test)]
 pub(in crate::budget) mod tests;
 
@@ -61,6 +62,7 @@ pub struct Books {
     /// When the newest census that is in the books began.
     counted: Option<Stamp>,
     /// Prebuilds that have not ended, for all that is known.
+    #[serde(with = "known")]
     running: BTreeMap<String, Known>,
     pools: BTreeMap<String, Pool>,
     /// Calls that were let through and have not ended, or nobody knows how.

@@ -16,6 +16,9 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     /// Whether there are books of the org. Asked on every call, so that it answers from memory.
     fn keeps(&self, org: &OrgId) -> bool;
 
+    /// So soon after its claim a call has to be sent, or not at all; none if claims do not run out.
+    fn send_within(&self) -> Option<Duration>;
+
     /// Opens the books of the org. Until the first census nothing in force is granted.
     fn open(&self, org: &OrgId);
 

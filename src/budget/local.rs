@@ -94,6 +94,10 @@ impl Ledger for Local {
         self.orgs().pages.get(org).is_some_and(|page| page.is_open)
     }
 
+    fn send_within(&self) -> Option<Duration> {
+        None
+    }
+
     fn open(&self, org: &OrgId) {
         let mut orgs = self.orgs_to_change();
         let ended = *orgs.ended_unkept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -50,6 +50,9 @@ mod tests;
 /// Steps of one org that wait for their turn: as many as may be in flight on a large gateway.
 const QUEUE: usize = 4096;
 
+/// A claim's lease begins with it, and the wait for upstream only when the call is sent. Between them lie the disk and a
+/// free connection. With it there are two seconds left of those in which a call may still take effect after all.
+const SEND_WITHIN: Duration = Duration::from_secs(3);
 /// So that it costs one script in that time; for so much longer nothing can be counted.
 const RENEWAL: Duration = Duration::from_secs(5);
 
@@ -115,6 +118,10 @@ impl Shared {
 impl Ledger for Shared {
     fn keeps(&self, org: &OrgId) -> bool {
         self.orgs().contains_key(org)
+    }
+
+    fn send_within(&self) -> Option<Duration> {
+        Some(SEND_WITHIN)
     }
 
     fn open(&self, org: &OrgId) {

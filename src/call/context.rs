@@ -44,6 +44,7 @@ struct Cells {
     permitted: OnceLock<()>,
     intended: OnceLock<()>,
     own: OnceLock<()>,
+    send_by: OnceLock<Instant>,
 }
 
 /// Which plane answers for a request's record in the audit log. The first to claim it does, for good.
@@ -78,6 +79,7 @@ impl Context {
             permitted: OnceLock::new(),
             intended: OnceLock::new(),
             own: OnceLock::new(),
+            send_by: OnceLock::new(),
         }))
     }
 
@@ -252,6 +254,15 @@ impl Context {
 
     pub fn set_intended(&self) {
         self.0.intended.get_or_init(|| ());
+    }
+
+    /// Later nothing of it may be sent any more: what was counted for it is given away after a while.
+    pub fn send_by(&self) -> Option<Instant> {
+        self.0.send_by.get().copied()
+    }
+
+    pub fn set_send_by(&self, instant: Instant) {
+        self.0.send_by.get_or_init(|| instant);
     }
 
     /// Whether the gateway answers by itself, so that nothing of the call goes upstream.

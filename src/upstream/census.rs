@@ -40,7 +40,7 @@ const BATCH: usize = 25;
 /// Batches that are listed at the same time. With hundreds of projects it is not one slow answer after the other, and
 /// upstream still has other work.
 const BATCHES_AT_ONCE: usize = 4;
-/// One page that takes longer does not come. How long all of them may take together, the deadline says.
+/// One answer that takes longer does not come. How long all of them may take together, the deadline says.
 const PAGE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// All phases in which a prebuild holds something. One that the schema does not know cannot be asked for.
@@ -85,7 +85,7 @@ impl Inventory {
         let organizations = self.learn.organizations();
         organizations.check(&org)?;
         if organizations.get(&org).is_none() {
-            self.learn.ask(&org, deadline, CancellationToken::new()).await?;
+            self.learn.ask(&org, soon(deadline), CancellationToken::new()).await?;
         }
         let batches = stream::iter(self.batches(&org));
         let counts = batches.map(|projects| self.count_in(&org, projects, deadline));
@@ -148,7 +148,7 @@ impl Inventory {
         deadline: Deadline,
     ) -> Result<Reply, Error> {
         let Shelf { method, request } = shelf;
-        let deadline = Deadline::at(deadline.instant().min(Instant::now() + PAGE_PATIENCE));
+        let deadline = soon(deadline);
         let page = token.map_or(Turn::First, |token| Turn::To(token.to_owned()));
         let request = method.part(request, Part { projects: None, classes: None, page });
         let outgoing = Outgoing {
@@ -189,4 +189,9 @@ impl Shelf {
 
 fn page() -> PaginationRequest {
     PaginationRequest { page_size: PAGE_SIZE, token: String::new() }
+}
+
+/// For one answer.
+fn soon(deadline: Deadline) -> Deadline {
+    Deadline::at(deadline.instant().min(Instant::now() + PAGE_PATIENCE))
 }

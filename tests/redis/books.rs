@@ -12,11 +12,12 @@ use prebuild_gateway::{
         ledger::Begin,
         shared::Terms,
     },
-    call::{Counted, OrgId, RequestId},
+    call::{Counted, OrgId, RequestId, Standing},
     rule::{BudgetOf, Burden, Selection},
     store::Store,
     telemetry::Metrics,
 };
+use redis::Script;
 
 use super::server::Server;
 use crate::ALONE;
@@ -28,6 +29,8 @@ const REPLICAS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Of a claim, beside the store's own patience: what a busy machine may add.
 const SLACK: Duration = Duration::from_millis(100);
+/// What the store keeps of one org at most, as `budget::shared` has it.
+const LARGEST: usize = 1 << 20;
 const LONG: Duration = Duration::from_secs(60);
 
 fn org() -> OrgId {
@@ -288,6 +291,61 @@ async fn calls_that_were_sent_while_the_store_was_away_are_told_when_it_is_back(
     while judge.look(&org(), &claim()).await.is_some()
         || !matches!(judge.begin(&org()).await, Some(Begin::Later { .. }))
     {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A store that is too slow is given up for all orgs.
+#[tokio::test]
+async fn books_that_are_too_large_to_be_kept_in_time_are_no_others_matter() {
+    const OBJECTS: usize = 40_000;
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let shared = replica(&server, Duration::ZERO).await;
+    let store = Store::open(server.resolved(), Metrics::new());
+    let stamp = loop {
+        if let Some(Begin::Now(stamp)) = shared.begin(&org()).await {
+            break stamp;
+        }
+    };
+    let id = |at| format!("0198c0de-0000-7000-8000-{at:012}");
+    let prebuilds = (0..OBJECTS).map(|at| Standing { id: id(at), project: id(at % 300) }).collect();
+    let counted = Counted { prebuilds, ..Counted::default() };
+    assert_eq!(shared.apply(&org(), stamp, counted).await, None);
+    // The next step comes behind it.
+    let acme = org();
+    until_some(|| shared.begin(&acme)).await;
+    assert_eq!(shared.claim(&org(), &claim(), LONG).await, Verdict::Uncounted);
+    let size: usize = server.ask(&["HSTRLEN", "prebuild-gateway:{acme}:budgets", "books"]).unwrap();
+    assert!(size < LARGEST, "{size}");
+
+    let (mut writes, mut reads) = (Vec::new(), Vec::new());
+    let write = Script::new("return redis.call('HSET', KEYS[1], 'books', ARGV[1])");
+    let read = Script::new("return redis.call('HGET', KEYS[1], 'books')");
+    for _ in 0..15 {
+        writes.push(timed(&store, &write, &["x".repeat(LARGEST)]).await);
+        reads.push(timed(&store, &read, &[]).await);
+    }
+    writes.sort_unstable();
+    reads.sort_unstable();
+    println!("{LARGEST} bytes are written in {:?}, and read in {:?}", writes[7], reads[7]);
+    assert!(writes[7].max(reads[7]) < Store::PATIENCE, "{writes:?} {reads:?}");
+}
+
+/// As the store's patience has it.
+async fn timed(store: &Store, script: &Script, arguments: &[String]) -> Duration {
+    until(|| store.trouble().is_none()).await;
+    let begun = Instant::now();
+    match store.run(script, &"globex".into(), "budgets", arguments, |_| Ok(())).await {
+        Ok(()) => begun.elapsed(),
+        Err(_) => Duration::MAX,
+    }
+}
+
+async fn until_some<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while ask().await.is_none() {
         assert!(begun.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

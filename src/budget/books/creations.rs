@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Stamp;
 
+#[cfg(test)]
+mod tests;
+
 /// Of one org: as many as the largest budget may ask for. Some 20 bytes each, where they are written out.
 const MAX_KEPT: usize = 10_000;
 

@@ -20,7 +20,7 @@ enum Now {
     #[default]
     First,
     Counted,
-    /// Calls may be under way that the books do not know.
+    /// For another replica's count, or as calls may be under way that the books do not know.
     Waiting,
     Failed(String),
 }
@@ -39,8 +39,14 @@ impl State {
         match &*self.now() {
             Now::First => Some("is being counted for the first time".to_owned()),
             Now::Counted => None,
-            Now::Waiting => Some("calls may be under way that nobody knows of".to_owned()),
-            Now::Failed(reason) => Some(reason.chars().take(MAX_REASON).collect()),
+            Now::Waiting => {
+                Some("waits for calls that nobody knows of, or for another replica's count".to_owned())
+            }
+            Now::Failed(reason) => {
+                let reason: String = reason.chars().take(MAX_REASON).collect();
+                // An upstream's error may be but a code.
+                Some(reason.trim_end_matches([':', ' ']).to_owned())
+            }
         }
     }
 

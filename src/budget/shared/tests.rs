@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Page, Terms};
+use super::{Page, Terms, shelf::MAX_PAGE};
 use crate::{
     budget::{
         books::{
             Books, Stamp,
             tests::model::{Kept, events, hold},
         },
-        claim::End,
-        claim::{Claim, Limit, Verdict, Work},
+        claim::{Claim, End, Limit, Sight, Verdict, Work},
         ledger::Begin,
     },
     call::{Counted, RequestId, Standing},
@@ -195,4 +194,28 @@ fn calls_that_no_books_know_of_close_them_until_they_are_over() {
     // The clock was set back since.
     page.heed(at(9000), at(152));
     assert_eq!(again_in(&mut page, 152), Some(LEASE));
+}
+
+/// As many prebuilds as a census reads, as many creations as are kept, and calls under way beside.
+#[test]
+fn the_largest_books_of_most_orgs_can_be_kept() {
+    let mut page = read("", true, 0);
+    let id = |at: usize| format!("0198c0de-0000-7000-8000-{at:012}");
+    let standing = |at| Standing { id: id(at), project: id(at % 300) };
+    let Begin::Now(begun) = page.begin(at(60)) else { panic!() };
+    let counted = Counted { prebuilds: (0..10_000).map(standing).collect(), ..Counted::default() };
+    let books = page.books(at(60));
+    books.apply(at(60), begun, counted);
+    let burden = Burden::Creates { count: 10_000, window: at(3600) };
+    let limit = Limit { burden, of: BudgetOf::Org, is_enforced: false };
+    let ended = Sight { id: String::new(), project: String::new(), has_ended: true, pool: None };
+    for made in 0..10_000 {
+        let claim = Claim { project: id(made % 300), limits: vec![limit], ..claim() };
+        books.claim(at(61), &claim, Some(LEASE));
+        if made >= 1_000 {
+            books.settle(at(61), claim.request, End::Shown(ended.clone()), LEASE);
+        }
+    }
+    let size = written(&page).len();
+    assert!((MAX_PAGE / 2..MAX_PAGE).contains(&size), "{size}");
 }

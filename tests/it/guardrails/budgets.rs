@@ -93,7 +93,7 @@ async fn what_cannot_be_counted_is_said() {
         }
     })
     .await;
-    assert_eq!(detail, "");
+    assert_eq!(detail, "not counted: acme: PermissionDenied");
 }
 
 /// With hundreds of projects, of which a filter takes but some.
