@@ -190,7 +190,9 @@ fn main() {
     });
     let of = |pick: fn(&(f64, f64)) -> f64| median(raws.iter().map(pick).collect());
     let (raw, raw_99) = (of(|raw| raw.0), of(|raw| raw.1));
-    println!("medians of {ROUNDS} rounds of {LENGTH:?}; a change is two records on stable storage, one after the other");
+    println!(
+        "medians of {ROUNDS} rounds of {LENGTH:?}; a change is two records on stable storage, one after the other"
+    );
     println!("fdatasync of {RAW_BYTES} bytes: p50 {raw:.3} ms, p99 {raw_99:.3} ms");
     println!("bound for the p50 of one record: 1.5 x + 0.3 ms = {:.3} ms", 1.5 * raw + 0.3);
     for (clients, rounds) in CLIENTS.into_iter().zip(measured) {

@@ -19,7 +19,7 @@ use tower::{Layer as _, Service, util::option_layer};
 use crate::{
     admin::{self, Check, Readiness, Status},
     audit,
-    budget::{self, Budgets},
+    budget::Budgets,
     config::{Callers, Config, Resolved},
     front::{Front, HttpRequest, HttpResponse, Peers, Reflect},
     gateway::{Gateway, Stages, Wire},
@@ -30,9 +30,10 @@ use crate::{
     server::{self, Server, Tls},
     store::Store,
     telemetry::Metrics,
-    upstream::{ClientError, Introspection, Inventory, Learn, Parting, Tenancy},
+    upstream::{ClientError, Introspection, Learn},
 };
 
+mod budgets;
 mod credentials;
 mod files;
 mod ground;
@@ -85,6 +86,7 @@ struct State {
     health: Health,
     files: Files,
     policy: Policy,
+    budgets: Budgets,
     learn: Learn,
     orgs: Orgs,
     issuers: Issuers,
@@ -158,7 +160,7 @@ impl App {
         let log = audit::Log::open(&config.audit, metrics.clone())?;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
-        let budgets = budgets(&config, &learn, &way.parting, store.as_ref(), &metrics);
+        let budgets = budgets::begin(&config, &learn, &way.parting, store.as_ref(), &metrics);
         let policy = policies::begin(policy, policy_file, &config.policy, &mut files, &budgets, &metrics);
         let gateway = Gateway::new(Stages {
             tasks: tasks.clone(),
@@ -166,7 +168,7 @@ impl App {
             detail: audit::Detail::of(&config.audit)?,
             bind: Bind(policy.clone()),
             limits: Limits::new(engine(&config.limits, store.as_ref(), &metrics)),
-            budgets,
+            budgets: budgets.clone(),
             validate: Validate { stricter: config.validation.stricter },
             learn: learn.clone(),
             parting: way.parting,
@@ -206,6 +208,7 @@ impl App {
             health,
             files,
             policy,
+            budgets,
             learn,
             orgs,
             issuers,
@@ -270,21 +273,6 @@ fn upstream_tokens(config: &Config, learn: &Learn, orgs: &Orgs, metrics: &Metric
     })
 }
 
-/// Counts what is outstanding by the orgs' own credentials, and keeps it where rates are kept.
-fn budgets(
-    config: &Config,
-    learn: &Learn,
-    parting: &Parting,
-    store: Option<&Store>,
-    metrics: &Metrics,
-) -> Budgets {
-    let tenancy = Tenancy::new(learn.organizations().clone(), parting.clone(), metrics.clone());
-    let census = Arc::new(Inventory::new(learn.clone(), tenancy));
-    let settings = budget::Settings::new(&config.budgets, config.upstream.mutation_timeout);
-    let Some(store) = store else { return Budgets::local(census, settings, metrics.clone()) };
-    Budgets::shared(store.clone(), config.deadline.max, census, settings, metrics.clone())
-}
-
 /// Serves the main port, with a certificate or without, once that is over. Until then callers wait to be accepted.
 fn serve<S>(
     server: Server,
@@ -328,6 +316,7 @@ impl Status for State {
         checks.extend(self.orgs.checks(self.learn.organizations()));
         checks.extend(issuers::checks(&self.issuers));
         checks.extend(self.store.as_ref().map(limits));
+        checks.extend(budgets::check(&self.budgets));
         Readiness { checks }
     }
 

@@ -3,7 +3,8 @@
 //!
 //! A rate cannot say how much is outstanding: what was made an hour ago may still run. So each org that has a budget
 //! has books ([`books`], with what holds of them), kept by a [`Ledger`]: in memory, or shared by replicas. Where nothing
-//! has been counted yet since the start nothing is added. Orgs without budgets have no books, and pay nothing.
+//! has been counted yet since the start nothing is added. Orgs without budgets have no books: that a call of theirs which
+//! adds something is under way is known all the same, so that a budget which they get meanwhile does not miss it.
 //!
 //! What nobody can know is not promised: work that is made past the gateway counts from the next census on; so does what
 //! a process had sent that was killed, if its books were in its memory; and books in memory begin their windows of
@@ -149,6 +150,12 @@ impl Budgets {
         }
     }
 
+    /// Of how many orgs the outstanding work is to be known, and of which of them it is not, or not any more, and why: what
+    /// is in force then refuses or judges by the last count.
+    pub fn uncounted(&self) -> (usize, Vec<(OrgId, String)>) {
+        self.0.as_ref().map(|inner| inner.reconciler.uncounted()).unwrap_or_default()
+    }
+
     async fn claimed<S: Next<Permitted<Call>, Reply>>(
         &self,
         call: Permitted<Call>,
@@ -159,32 +166,33 @@ impl Budgets {
             unknown(call.get());
             return if claim.is_enforced() { Err(refusal::uncounted()) } else { next.run(call).await };
         };
-        inner.reconciler.keep(&call.get().identity.org);
+        if !claim.limits.is_empty() {
+            inner.reconciler.keep(&call.get().identity.org);
+        }
         if call.get().context.is_dry_run() {
             inner.tell(call.get(), &claim).await?;
             return next.run(call).await;
         }
         let held = inner.claim(call.get(), &claim).await?;
         let result = next.run(call).await;
-        if let Some(held) = held {
-            held.settle(End::of(&result));
-        }
+        held.settle(End::of(&result));
         result
     }
 }
 
 impl Inner {
-    /// None where it is not written down and need not be: what is only looked at keeps nobody from anything.
-    ///
     /// # Errors
     /// A budget in force is used up, or it is not known whether it is.
-    async fn claim(&self, call: &Call, claim: &Claim) -> Result<Option<Held>, Error> {
+    async fn claim(&self, call: &Call, claim: &Claim) -> Result<Held, Error> {
         let org = &call.identity.org;
         // First, so that a claim is not lost that is written down as the caller leaves.
         let mut held = self.hold(call);
         let asked = Instant::now();
-        let verdict = self.ledger.claim(org, claim, held.open_for).await;
-        match verdict {
+        if claim.limits.is_empty() && !self.ledger.keeps(org) {
+            self.ledger.pass(org, claim, held.open_for).await;
+            return Ok(held);
+        }
+        match self.ledger.claim(org, claim, held.open_for).await {
             // Whoever has slept for so long must not send any more: others count without it soon.
             Verdict::Taken(_) if asked.elapsed() >= FROZEN => {
                 held.settle(End::Nothing);
@@ -192,9 +200,12 @@ impl Inner {
                 Err(refusal::uncounted())
             }
             Verdict::Taken(counts) => {
+                if let Some(within) = self.ledger.send_within() {
+                    call.context.set_send_by(asked + within);
+                }
                 let judged = self.judge(call, claim, &counts);
                 call.context.add_rulings(judged.iter().map(Judged::ruling));
-                Ok(Some(held))
+                Ok(held)
             }
             Verdict::Full(counts) => {
                 held.is_settled = true;
@@ -202,10 +213,17 @@ impl Inner {
                 call.context.add_rulings(judged.iter().map(Judged::ruling));
                 Err(refusal::full(org, &claim.project, &judged, self.settings.interval))
             }
-            Verdict::Uncounted => {
+            Verdict::Uncounted if claim.is_enforced() => {
                 held.is_settled = true;
                 unknown(call);
-                if claim.is_enforced() { Err(refusal::uncounted()) } else { Ok(None) }
+                self.reconciler.hurry(org);
+                Err(refusal::uncounted())
+            }
+            // What is only looked at keeps nobody from anything.
+            Verdict::Uncounted => {
+                unknown(call);
+                self.ledger.pass(org, claim, held.open_for).await;
+                Ok(held)
             }
         }
     }
@@ -298,10 +316,10 @@ impl Stage<Permitted<Call>> for Budgets {
         call: Permitted<Call>,
         next: S,
     ) -> Result<Reply, Error> {
-        let kept = self.0.as_ref().filter(|inner| inner.ledger.keeps(&call.get().identity.org));
-        if let Some(claim) = Claim::of(call.get(), kept.is_some()) {
+        if let Some(claim) = Claim::of(call.get()) {
             return self.claimed(call, claim, next).await;
         }
+        let kept = self.0.as_ref().filter(|inner| inner.ledger.keeps(&call.get().identity.org));
         let Some(inner) = kept else { return next.run(call).await };
         let org = call.get().identity.org.clone();
         let result = next.run(call).await;

@@ -18,31 +18,31 @@
 //! doubt.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
+use self::creations::{Creations, Window};
 use super::{
     claim::{Claim, Count, End, Present, Sight, Verdict, Work, canonical},
     ledger::Tally,
 };
 use crate::{
     call::{Counted, Extent, RequestId, Standing, StandingPool},
-    rule::Burden,
+    rule::{BudgetOf, Burden},
 };
 
 mod count;
+mod creations;
+mod known;
 #[cfg(test)]
 pub(in crate::budget) mod tests;
 
-/// Of each project; a budget of more creations than that is none. Some 32 bytes each.
-const MAX_CREATIONS: usize = 10_000;
-
 /// Ended objects that are remembered until a census has them out, each of some 80 bytes. Without its memory one may
 /// count until the next census, no longer.
-const MAX_ENDED: usize = 10_000;
+const MAX_ENDED: usize = 1_000;
 
 /// A moment in the books of one org.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
@@ -62,14 +62,13 @@ pub struct Books {
     /// When the newest census that is in the books began.
     counted: Option<Stamp>,
     /// Prebuilds that have not ended, for all that is known.
+    #[serde(with = "known")]
     running: BTreeMap<String, Known>,
     pools: BTreeMap<String, Pool>,
     /// Calls that were let through and have not ended, or nobody knows how.
     open: BTreeMap<RequestId, Open>,
     ended: BTreeMap<String, Stamp>,
-    creations: BTreeMap<String, VecDeque<(Stamp, RequestId)>>,
-    /// The longest window that was asked for.
-    window: Duration,
+    creations: Creations,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -131,11 +130,24 @@ impl Books {
         if !limits.all(|(limit, count)| !limit.is_enforced || count.is_within()) {
             return Verdict::Full(counts);
         }
+        self.write_down(at, claim, lease);
+        Verdict::Taken(counts)
+    }
+
+    /// Writes down a call that is sent whatever the books say, as nothing in force is about it.
+    pub fn note(&mut self, now: Duration, claim: &Claim, lease: Option<Duration>) {
+        let at = self.tick(now);
+        if !self.open.contains_key(&claim.request) {
+            self.look_up(at, claim);
+            self.write_down(at, claim, lease);
+        }
+    }
+
+    fn write_down(&mut self, at: Stamp, claim: &Claim, lease: Option<Duration>) {
         let Claim { request, project, work, .. } = claim.clone();
         self.remember_creation(at, claim);
         let until = lease.map(|lease| Stamp(at.0 + lease));
         self.open.insert(request, Open { project, work, taken: at, until, is_doubt: false });
-        Verdict::Taken(counts)
     }
 
     /// How the claim stands to its limits; nothing is written down. None as long as nobody has counted.
@@ -156,7 +168,7 @@ impl Books {
             End::Nothing => {
                 // It counts as made work, which there is none of; as a call it counts in the rates.
                 if let Some(open) = self.open.remove(&request) {
-                    self.forget_creation(&open.project, request);
+                    self.creations.forget(&open.project, open.taken);
                 }
             }
             End::Shown(sight) => {
@@ -226,7 +238,7 @@ impl Books {
         let oldest = self.open.values().map(|open| open.taken).min();
         let lag = self.lag;
         self.ended.retain(|_, since| since.0 + lag > begun.0 || oldest.is_some_and(|oldest| oldest < *since));
-        self.prune(at);
+        self.creations.prune(at);
     }
 
     /// Nobody counts any more. Calls that are under way are kept: their work would be missing if it is counted again.
@@ -237,8 +249,10 @@ impl Books {
         self.ended.clear();
     }
 
-    /// Whether closed books can be thrown away.
-    pub fn is_blank(&self) -> bool {
+    /// Whether closed books can be thrown away: nothing is under way that a census from now on may not show.
+    pub fn is_blank(&mut self, now: Duration) -> bool {
+        let at = self.tick(now);
+        self.open.retain(|_, open| open.until.is_none_or(|until| until > at));
         self.counted.is_none() && self.open.is_empty()
     }
 
@@ -254,6 +268,7 @@ impl Books {
     pub fn tally(&self) -> Tally {
         let doubts = self.open.values().filter(|open| open.is_doubt).filter_map(|open| open.until);
         Tally {
+            is_counted: self.is_counted(),
             running: self.running.len(),
             open: self.open.len(),
             doubts: doubts.clone().count(),
@@ -326,34 +341,19 @@ impl Books {
 
     fn remember_creation(&mut self, at: Stamp, claim: &Claim) {
         let windows = claim.limits.iter().filter_map(|limit| match limit.burden {
-            Burden::Creates { window, .. } => Some(window),
+            Burden::Creates { count, window } => {
+                let is_own = limit.is_enforced && limit.of == BudgetOf::Project;
+                Some(Window { length: window, most: if is_own { count as usize } else { 0 } })
+            }
             Burden::RunningPrebuilds(_) | Burden::WarmInstances(_) => None,
         });
-        let Some(window) = windows.max() else { return };
-        self.window = self.window.max(window);
-        let log = self.creations.entry(claim.project.clone()).or_default();
-        if log.len() >= MAX_CREATIONS {
-            log.pop_front();
+        let widest = |one: Window, other: Window| Window {
+            length: one.length.max(other.length),
+            most: one.most.max(other.most),
+        };
+        if let Some(window) = windows.reduce(widest) {
+            self.creations.add(at, &claim.project, window);
         }
-        log.push_back((at, claim.request));
-    }
-
-    fn forget_creation(&mut self, project: &str, request: RequestId) {
-        if let Some(log) = self.creations.get_mut(project) {
-            log.retain(|(_, made)| *made != request);
-            if log.is_empty() {
-                self.creations.remove(project);
-            }
-        }
-    }
-
-    fn prune(&mut self, at: Stamp) {
-        let window = self.window;
-        self.creations.retain(|_, log| {
-            let old = log.partition_point(|(made, _)| made.0 + window <= at.0);
-            log.drain(..old);
-            !log.is_empty()
-        });
     }
 }
 

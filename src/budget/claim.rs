@@ -99,15 +99,11 @@ pub struct Sight {
 }
 
 impl Claim {
-    /// What the call adds, with those of its budgets that are about it; none if it adds nothing, or if no budget is about it
-    /// and nobody keeps the org's books. Where they are kept, what no budget is about is written down, too: the next
-    /// policy may have one for it, and finds it there.
-    pub fn of(call: &Call, is_kept: bool) -> Option<Self> {
+    /// What the call adds, with those of its budgets that are about it; none if it adds nothing. What no budget is about is
+    /// a claim, too: the next policy may have one for it.
+    pub fn of(call: &Call) -> Option<Self> {
         let adds = call.method.adds?;
         let limits: Vec<_> = limits(call, adds).collect();
-        if limits.is_empty() && !is_kept {
-            return None;
-        }
         let facts = &call.facts;
         let resource = facts.resource.as_ref();
         let project = facts.project.as_deref().or(resource.map(|object| &*object.project));

@@ -16,6 +16,9 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     /// Whether there are books of the org. Asked on every call, so that it answers from memory.
     fn keeps(&self, org: &OrgId) -> bool;
 
+    /// So soon after its claim a call has to be sent, or not at all; none if claims do not run out.
+    fn send_within(&self) -> Option<Duration>;
+
     /// Opens the books of the org. Until the first census nothing in force is granted.
     fn open(&self, org: &OrgId);
 
@@ -25,6 +28,11 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     /// All limits in force are checked and taken at once, or none is. A ledger that cannot be reached says `Uncounted`.
     /// Whatever becomes of whoever makes it, the call takes no effect later than `lease` from now.
     fn claim<'a>(&'a self, org: &'a OrgId, claim: &'a Claim, lease: Duration) -> BoxFuture<'a, Verdict>;
+
+    /// The call is sent without having been judged: no budget is about it and nobody keeps the org's books here, or none in
+    /// force is and the ledger said `Uncounted`. Whoever judges by the books, now or later, has to know of it. Settled as
+    /// any other.
+    fn pass<'a>(&'a self, org: &'a OrgId, claim: &'a Claim, lease: Duration) -> BoxFuture<'a, ()>;
 
     /// How the claim stands; nothing is taken. None if that is not known.
     fn look<'a>(&'a self, org: &'a OrgId, claim: &'a Claim) -> BoxFuture<'a, Option<Vec<Count>>>;
@@ -55,6 +63,8 @@ pub enum Begin {
 /// The state of an org's books.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Calls are judged by them.
+    pub is_counted: bool,
     /// Prebuilds that are known to run.
     pub running: usize,
     /// Calls that have not ended, or nobody knows how.

@@ -1,9 +1,12 @@
 //! Books in the memory of this process, for one replica.
+//!
+//! A call that no budget is about is written down, too, while it is under way: in books that are closed. So whoever opens
+//! them, as a new policy does, finds there what a census may not show yet.
 
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
 
@@ -24,14 +27,21 @@ pub struct Local {
     lag: Duration,
 }
 
-type Orgs = HashMap<OrgId, Page>;
+#[derive(Default)]
+struct Orgs {
+    pages: HashMap<OrgId, Page>,
+    /// When a call last ended that was written down in closed books, of whatever org. A list may be older than its answer.
+    ended_unkept: Mutex<Option<Duration>>,
+}
 
 /// Time that never goes back, from any begin.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 struct Page {
-    books: Arc<Mutex<Books>>,
+    books: Mutex<Books>,
     is_open: bool,
+    /// No census before.
+    not_before: Duration,
 }
 
 impl Local {
@@ -49,45 +59,75 @@ impl Local {
         self.orgs.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time is read under the lock, so that steps are in the order of their times.
+    fn orgs_to_change(&self) -> RwLockWriteGuard<'_, Orgs> {
+        self.orgs.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time is read under the lock, so that steps are in the order of their times. The page stays while it takes.
     fn on<T>(&self, org: &OrgId, step: impl FnOnce(&mut Books, Duration) -> T) -> Option<T> {
-        let books = Arc::clone(&self.orgs().get(org)?.books);
-        let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
+        let orgs = self.orgs();
+        let mut books = orgs.pages.get(org)?.books();
         Some(step(&mut books, (self.clock)()))
+    }
+
+    /// Closed books that say nothing any more go.
+    fn tidy(&self) {
+        self.orgs_to_change().pages.retain(|_, page| {
+            let is_blank = |page: &Page| page.books().is_blank((self.clock)());
+            page.is_open || !is_blank(page)
+        });
+    }
+}
+
+impl Page {
+    fn closed(lag: Duration) -> Self {
+        Self { books: Mutex::new(Books::new(lag)), is_open: false, not_before: Duration::ZERO }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ledger for Local {
     fn keeps(&self, org: &OrgId) -> bool {
-        self.orgs().get(org).is_some_and(|page| page.is_open)
+        self.orgs().pages.get(org).is_some_and(|page| page.is_open)
+    }
+
+    fn send_within(&self) -> Option<Duration> {
+        None
     }
 
     fn open(&self, org: &OrgId) {
-        let mut orgs = self.orgs.write().unwrap_or_else(PoisonError::into_inner);
-        let books = || Arc::new(Mutex::new(Books::new(self.lag)));
-        let page = orgs.entry(org.clone()).or_insert_with(|| Page { books: books(), is_open: true });
+        let mut orgs = self.orgs_to_change();
+        let ended = *orgs.ended_unkept.lock().unwrap_or_else(PoisonError::into_inner);
+        let page = orgs.pages.entry(org.clone()).or_insert_with(|| Page::closed(self.lag));
         if !page.is_open {
-            // A census may have ended after they were closed.
-            page.books.lock().unwrap_or_else(PoisonError::into_inner).close();
+            // What was seen while nobody counted, or a census that has ended since: all but what is under way.
+            page.books().close();
             page.is_open = true;
+            page.not_before = ended.map(|ended| ended + self.lag).unwrap_or_default();
         }
     }
 
     fn close(&self, org: &OrgId) {
-        self.on(org, |books, _| books.close());
-        let mut orgs = self.orgs.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(page) = orgs.get_mut(org) {
+        if let Some(page) = self.orgs_to_change().pages.get_mut(org) {
+            page.books().close();
             page.is_open = false;
         }
-        orgs.retain(|_, page| {
-            let is_blank = || page.books.lock().unwrap_or_else(PoisonError::into_inner).is_blank();
-            page.is_open || !is_blank()
-        });
+        self.tidy();
     }
 
     fn claim<'a>(&'a self, org: &'a OrgId, claim: &'a Claim, _lease: Duration) -> BoxFuture<'a, Verdict> {
         let verdict = self.on(org, |books, now| books.claim(now, claim, None));
         async move { verdict.unwrap_or(Verdict::Uncounted) }.boxed()
+    }
+
+    fn pass<'a>(&'a self, org: &'a OrgId, claim: &'a Claim, _lease: Duration) -> BoxFuture<'a, ()> {
+        let mut orgs = self.orgs_to_change();
+        let page = orgs.pages.entry(org.clone()).or_insert_with(|| Page::closed(self.lag));
+        page.books().note((self.clock)(), claim, None);
+        std::future::ready(()).boxed()
     }
 
     fn look<'a>(&'a self, org: &'a OrgId, claim: &'a Claim) -> BoxFuture<'a, Option<Vec<Count>>> {
@@ -96,7 +136,20 @@ impl Ledger for Local {
     }
 
     fn settle(&self, org: &OrgId, request: RequestId, end: End, open_for: Duration) {
-        self.on(org, |books, now| books.settle(now, request, end, open_for));
+        let is_blank = {
+            let orgs = self.orgs();
+            let Some(page) = orgs.pages.get(org) else { return };
+            let mut books = page.books();
+            let now = (self.clock)();
+            books.settle(now, request, end, open_for);
+            if !page.is_open {
+                *orgs.ended_unkept.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+            }
+            !page.is_open && books.is_blank(now)
+        };
+        if is_blank {
+            self.tidy();
+        }
     }
 
     fn see(&self, org: &OrgId, sights: Vec<Sight>) {
@@ -104,7 +157,11 @@ impl Ledger for Local {
     }
 
     fn begin<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Option<Begin>> {
-        let begun = self.on(org, |books, now| Begin::Now(books.begin(now)));
+        let not_before = self.orgs().pages.get(org).map(|page| page.not_before).unwrap_or_default();
+        let begun = self.on(org, |books, now| match not_before.saturating_sub(now) {
+            Duration::ZERO => Begin::Now(books.begin(now)),
+            again_in => Begin::Later { tally: books.tally(), again_in },
+        });
         async move { begun }.boxed()
     }
 
@@ -119,6 +176,6 @@ impl Ledger for Local {
 
 impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local").field("orgs", &self.orgs().len()).finish_non_exhaustive()
+        f.debug_struct("Local").field("orgs", &self.orgs().pages.len()).finish_non_exhaustive()
     }
 }

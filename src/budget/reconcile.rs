@@ -2,12 +2,16 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    panic::AssertUnwindSafe,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::{place::Places, state::State};
 use super::{
     Settings,
     ledger::{Begin, Ledger, Tally},
@@ -17,8 +21,16 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// A count that takes longer would be old when it is there.
-const PATIENCE: Duration = Duration::from_secs(30);
+mod place;
+mod state;
+#[cfg(test)]
+mod tests;
+
+/// Of one census, however much there is to list: whoever lists a page waits far shorter. What is listed stays true however
+/// long it takes, but what was made past the gateway is seen so much later.
+pub(super) const LONGEST: Duration = Duration::from_secs(5 * 60);
+/// Whoever takes longer does not keep others waiting any more.
+const PLACE_HELD: Duration = Duration::from_secs(10);
 /// Before it is tried again, doubled each time up to the interval: the calls of an org wait for its first one.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// For doubts that are over sooner, so many times as often at most.
@@ -28,7 +40,7 @@ const HASTE: u32 = 8;
 #[derive(Debug)]
 pub(super) struct Reconciler {
     counter: Counter,
-    tasks: Mutex<Tasks>,
+    tasks: Mutex<HashMap<OrgId, Task>>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,11 +48,16 @@ struct Counter {
     ledger: Arc<dyn Ledger>,
     census: Arc<dyn Census>,
     interval: Duration,
+    places: Arc<Places>,
     metrics: Metrics,
 }
 
-/// Each ends when it is dropped.
-type Tasks = HashMap<OrgId, DropGuard>;
+/// It ends when this is dropped.
+#[derive(Debug)]
+struct Task {
+    state: Arc<State>,
+    _end: DropGuard,
+}
 
 /// What came of a look at the books.
 enum Round {
@@ -55,6 +72,8 @@ enum Failed {
     Ledger,
     #[error(transparent)]
     Census(#[from] NotCounted),
+    #[error("counting has panicked")]
+    Panic,
 }
 
 impl Reconciler {
@@ -64,7 +83,8 @@ impl Reconciler {
         settings: Settings,
         metrics: Metrics,
     ) -> Self {
-        let counter = Counter { ledger, census, interval: settings.interval, metrics };
+        let (interval, places) = (settings.interval, Arc::default());
+        let counter = Counter { ledger, census, interval, places, metrics };
         Self { counter, tasks: Mutex::default() }
     }
 
@@ -89,46 +109,64 @@ impl Reconciler {
         }
     }
 
+    /// A call of the org waits for its first count.
+    pub(super) fn hurry(&self, org: &OrgId) {
+        if let Some(task) = self.tasks().get(org) {
+            task.state.hurry();
+        }
+    }
+
+    /// Of how many orgs the books are kept, and which of them are not counted, and why, in their order.
+    pub(super) fn uncounted(&self) -> (usize, Vec<(OrgId, String)>) {
+        let tasks = self.tasks();
+        let problem = |(org, task): (&OrgId, &Task)| Some((org.clone(), task.state.problem()?));
+        let mut uncounted: Vec<_> = tasks.iter().filter_map(problem).collect();
+        uncounted.sort_unstable();
+        (tasks.len(), uncounted)
+    }
+
     /// At once, and by nobody's clock.
     #[cfg(test)]
     pub(super) async fn count(&self, org: &OrgId) -> bool {
-        self.counter.count(org).await.is_ok()
+        self.counter.count(org, &State::default()).await.is_ok()
     }
 
-    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+    fn tasks(&self) -> MutexGuard<'_, HashMap<OrgId, Task>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Counter {
-    fn begin(&self, org: &OrgId) -> DropGuard {
+    fn begin(&self, org: &OrgId) -> Task {
         self.ledger.open(org);
-        let end = CancellationToken::new();
-        tokio::spawn(end.clone().run_until_cancelled_owned(self.clone().run(org.clone())));
-        end.drop_guard()
+        let (end, state) = (CancellationToken::new(), Arc::<State>::default());
+        let counting = self.clone().run(org.clone(), Arc::clone(&state));
+        tokio::spawn(end.clone().run_until_cancelled_owned(counting));
+        Task { state, _end: end.drop_guard() }
     }
 
-    /// Does not end.
-    async fn run(self, org: OrgId) {
+    /// Does not end, whatever happens in a count.
+    async fn run(self, org: OrgId, state: Arc<State>) {
         let mut patience = FIRST_PAUSE;
         loop {
             let begun = Instant::now();
-            let round = self.count(&org).await;
-            let pause = match round {
+            let round = AssertUnwindSafe(self.count(&org, &state)).catch_unwind().await;
+            let pause = match round.unwrap_or(Err(Failed::Panic)) {
                 Ok(Round::Counted(tally)) => {
                     patience = FIRST_PAUSE;
                     self.metrics.census_taken(org.as_str(), begun.elapsed(), true);
-                    self.tell(&org, tally);
+                    self.tell(&org, tally, &state);
                     self.pause(tally)
                 }
                 Ok(Round::Later { tally, again_in }) => {
-                    self.tell(&org, tally);
+                    self.tell(&org, tally, &state);
                     self.pause(tally).min(again_in)
                 }
                 Err(error) => {
                     self.metrics.census_taken(org.as_str(), begun.elapsed(), false);
                     let source = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(%org, %error, source, "what is outstanding stays as it was known");
+                    state.fail(source.unwrap_or_else(|| error.to_string()));
                     let pause = patience.min(self.interval);
                     patience = patience.saturating_mul(2);
                     pause
@@ -138,17 +176,25 @@ impl Counter {
         }
     }
 
-    fn tell(&self, org: &OrgId, tally: Tally) {
+    fn tell(&self, org: &OrgId, tally: Tally, state: &State) {
+        state.tell(tally.is_counted);
         self.metrics.budget_counted(org.as_str(), tally.running, tally.open, tally.doubts);
     }
 
-    async fn count(&self, org: &OrgId) -> Result<Round, Failed> {
+    async fn count(&self, org: &OrgId, state: &State) -> Result<Round, Failed> {
+        let place = self.places.take(state).await;
         let begun = match self.ledger.begin(org).await.ok_or(Failed::Ledger)? {
             Begin::Now(begun) => begun,
             Begin::Later { tally, again_in } => return Ok(Round::Later { tally, again_in }),
         };
-        let deadline = Deadline::at(Instant::now() + PATIENCE);
-        let counted = self.census.take(org.clone(), deadline).await?;
+        let mut counting = pin!(self.census.take(org.clone(), Deadline::at(Instant::now() + LONGEST)));
+        let counted = match tokio::time::timeout(PLACE_HELD, &mut counting).await {
+            Ok(counted) => counted?,
+            Err(_) => {
+                drop(place);
+                counting.await?
+            }
+        };
         let tally = self.ledger.apply(org, begun, counted).await;
         tally.map(Round::Counted).ok_or(Failed::Ledger)
     }

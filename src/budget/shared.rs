@@ -8,7 +8,8 @@
 //! A process may be killed: each claim has a lease, after which its call takes no effect, and goes with the first census
 //! that begins later. Where the store does not answer in time nobody knows what is outstanding, and nothing that has a
 //! budget in force passes. Where it has lost the books, or may have lost a part, calls that they do not know may be under
-//! way: there is no census before the longest lease has passed.
+//! way: there is no census before the longest lease has passed. The same holds where a replica says that it sends calls of
+//! the org without claims, as one does that has no budget for it: [`mark`].
 
 use std::{
     collections::HashMap,
@@ -22,9 +23,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::{
     desk::Desk,
+    mark::Marks,
     page::Page,
     shelf::Shelf,
-    step::{Settlement, Step},
+    step::{Note, Settlement, Step},
 };
 use super::{
     LIST_LAG, Settings,
@@ -38,6 +40,7 @@ use crate::{
 };
 
 mod desk;
+mod mark;
 mod page;
 mod shelf;
 mod step;
@@ -47,10 +50,17 @@ mod tests;
 /// Steps of one org that wait for their turn: as many as may be in flight on a large gateway.
 const QUEUE: usize = 4096;
 
+/// A claim's lease begins with it, and the wait for upstream only when the call is sent. Between them lie the disk and a
+/// free connection. With it there are two seconds left of those in which a call may still take effect after all.
+const SEND_WITHIN: Duration = Duration::from_secs(3);
+/// So that it costs one script in that time; for so much longer nothing can be counted.
+const RENEWAL: Duration = Duration::from_secs(5);
+
 /// The ledger.
 pub struct Shared {
     store: Store,
     terms: Terms,
+    marks: Arc<Marks>,
     orgs: RwLock<HashMap<OrgId, mpsc::Sender<Step>>>,
 }
 
@@ -63,19 +73,27 @@ pub struct Terms {
     pub interval: Duration,
     /// No claim's is longer.
     pub lease: Duration,
+    /// Once it is said that calls are sent without claims, that stands for all that are sent within this.
+    pub renewal: Duration,
 }
 
 impl Terms {
     /// No caller may wait for longer than `longest`.
     pub fn new(settings: &Settings, longest: Duration) -> Self {
         let Settings { interval, mutation_timeout, late } = *settings;
-        Self { lag: LIST_LAG, interval, lease: longest.max(mutation_timeout) + late }
+        Self { lag: LIST_LAG, interval, lease: longest.max(mutation_timeout) + late, renewal: RENEWAL }
+    }
+
+    /// No call of which nobody knows takes effect later than this from now.
+    fn longest(&self) -> Duration {
+        self.lease + self.renewal
     }
 }
 
 impl Shared {
     pub fn new(store: Store, terms: Terms) -> Self {
-        Self { store, terms, orgs: RwLock::default() }
+        let marks = Arc::new(Marks::new(store.clone(), terms));
+        Self { store, terms, marks, orgs: RwLock::default() }
     }
 
     fn orgs(&self) -> RwLockReadGuard<'_, HashMap<OrgId, mpsc::Sender<Step>>> {
@@ -102,12 +120,16 @@ impl Ledger for Shared {
         self.orgs().contains_key(org)
     }
 
+    fn send_within(&self) -> Option<Duration> {
+        Some(SEND_WITHIN)
+    }
+
     fn open(&self, org: &OrgId) {
         let mut orgs = self.orgs.write().unwrap_or_else(PoisonError::into_inner);
         orgs.entry(org.clone()).or_insert_with(|| {
             let (sender, steps) = mpsc::channel(QUEUE);
             let shelf = Arc::new(Shelf::new(self.store.clone(), org.clone(), self.terms));
-            tokio::spawn(Desk::new(shelf, steps).serve());
+            tokio::spawn(Desk::new(shelf, steps, Arc::clone(&self.marks)).serve());
             sender
         });
     }
@@ -120,6 +142,16 @@ impl Ledger for Shared {
     fn claim<'a>(&'a self, org: &'a OrgId, claim: &'a Claim, lease: Duration) -> BoxFuture<'a, Verdict> {
         let step = move |reply| Step::Claim { claim: claim.clone(), lease, reply };
         async move { self.ask(org, step).await.unwrap_or(Verdict::Uncounted) }.boxed()
+    }
+
+    fn pass<'a>(&'a self, org: &'a OrgId, claim: &'a Claim, lease: Duration) -> BoxFuture<'a, ()> {
+        async move {
+            // Where the books are kept here, they are told of the call itself, as soon as the store is there.
+            if !self.give(org, Step::Note(Note::new(claim.clone(), lease))) {
+                self.marks.set(org).await;
+            }
+        }
+        .boxed()
     }
 
     fn look<'a>(&'a self, org: &'a OrgId, claim: &'a Claim) -> BoxFuture<'a, Option<Vec<Count>>> {

@@ -34,6 +34,7 @@ use crate::{
 };
 
 mod race;
+mod reload;
 
 const PROJECT: &str = "0198c0de-0000-7000-8000-0000000000aa";
 const INTERVAL: Duration = Duration::from_secs(3600);
@@ -102,7 +103,7 @@ impl Fixture {
 
     /// What is used of a budget of running prebuilds.
     async fn used(&self) -> u32 {
-        let claim = Claim::of(&create(vec![running(1, Mode::Enforce)]), false).unwrap();
+        let claim = Claim::of(&create(vec![running(1, Mode::Enforce)])).unwrap();
         self.ledger.look(&"acme".into(), &claim).await.unwrap()[0].used
     }
 }
@@ -169,6 +170,7 @@ async fn an_org_without_budgets_has_no_books_and_is_not_counted() {
     fixture.through(get(), made).await.unwrap();
     tokio::task::yield_now().await;
     assert!(!fixture.ledger.keeps(&"acme".into()));
+    assert!(format!("{:?}", fixture.ledger).contains("orgs: 0"), "nothing of it stays");
     assert_eq!(fixture.census.taken.load(Ordering::Relaxed), 0);
 }
 
@@ -243,16 +245,6 @@ async fn a_refusal_says_how_many_of_how_many_and_who_holds_them() {
     assert!(rulings.iter().all(|ruling| ruling.refuses()), "{rulings:?}");
     assert_eq!(rulings[0].bound.as_deref(), Some("at most 3 running prebuilds per organization"));
     assert_eq!(rulings[1].bound.as_deref(), Some("at most 1 creations in 1h per project"));
-}
-
-/// A policy is replaced: what was made while no budget was about it is there when one is.
-#[tokio::test]
-async fn what_no_budget_was_about_counts_for_the_next_policys() {
-    let fixture = Fixture::counted(&[]).await;
-    fixture.through(create(Vec::new()), made).await.unwrap();
-    assert_eq!(fixture.used().await, 1);
-    let refused = fixture.through(create(vec![running(1, Mode::Enforce)]), never).await.unwrap_err();
-    assert_eq!(refused.reason, Some(Reason::BudgetExceeded));
 }
 
 #[tokio::test]
@@ -408,7 +400,7 @@ fn what_a_call_takes_of_warm_instances() {
     ] {
         let mut call = call(&rpc::CREATE_WARM_POOL, &sizes(desired, min, max));
         call.bound.budgets = vec![warm(), running(1, Mode::Enforce)];
-        let claim = Claim::of(&call, false).unwrap();
+        let claim = Claim::of(&call).unwrap();
         assert_eq!((claim.work, claim.limits.len()), (Work::NewPool { max: expected }, 1));
     }
     let present = Sizes { desired: Some(0), min: Some(1), max: Some(6) };
@@ -427,7 +419,7 @@ fn what_a_call_takes_of_warm_instances() {
         call.facts.sizes = asked;
         call.facts.resource = Some(Object { sizes: present, version: 3, ..Object::default() });
         call.bound.budgets = vec![warm()];
-        let Work::Pool { max, present, .. } = Claim::of(&call, false).unwrap().work else { panic!() };
+        let Work::Pool { max, present, .. } = Claim::of(&call).unwrap().work else { panic!() };
         assert_eq!((max, present.unwrap().max, present.unwrap().version), (expected, 6, 3), "{asked:?}");
     }
 }

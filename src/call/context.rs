@@ -47,6 +47,7 @@ struct Cells {
     maybe_intended: OnceLock<()>,
     intended: OnceLock<()>,
     own: OnceLock<()>,
+    send_by: OnceLock<Instant>,
     expired: OnceLock<()>,
 }
 
@@ -106,6 +107,7 @@ impl Context {
             intended: OnceLock::new(),
             own: OnceLock::new(),
             expired: OnceLock::new(),
+            send_by: OnceLock::new(),
         }))
     }
 
@@ -308,6 +310,15 @@ impl Context {
 
     pub fn set_maybe_intended(&self) {
         self.0.maybe_intended.get_or_init(|| ());
+    }
+
+    /// Later nothing of it may be sent any more: what was counted for it is given away after a while.
+    pub fn send_by(&self) -> Option<Instant> {
+        self.0.send_by.get().copied()
+    }
+
+    pub fn set_send_by(&self, instant: Instant) {
+        self.0.send_by.get_or_init(|| instant);
     }
 
     /// Whether the gateway answers by itself, so that nothing of the call goes upstream.

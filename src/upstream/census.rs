@@ -3,8 +3,13 @@
 //! Each org of the config has a credential, also one whose callers come with tokens of upstream's own: those see what
 //! their users see, and nobody counts by them.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{
+    future::BoxFuture,
+    stream::{self, StreamExt as _, TryStreamExt as _},
+};
 use http::HeaderMap;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +37,11 @@ const PAGE_SIZE: i32 = 100;
 const MAX_PAGES: usize = 100;
 /// As many projects as a filter may name.
 const BATCH: usize = 25;
+/// Batches that are listed at the same time. With hundreds of projects it is not one slow answer after the other, and
+/// upstream still has other work.
+const BATCHES_AT_ONCE: usize = 4;
+/// One answer that takes longer does not come. How long all of them may take together, the deadline says.
+const PAGE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// All phases in which a prebuild holds something. One that the schema does not know cannot be asked for.
 const STANDING: [PrebuildPhase; 7] = [
@@ -75,13 +85,15 @@ impl Inventory {
         let organizations = self.learn.organizations();
         organizations.check(&org)?;
         if organizations.get(&org).is_none() {
-            self.learn.ask(&org, deadline, CancellationToken::new()).await?;
+            self.learn.ask(&org, soon(deadline), CancellationToken::new()).await?;
         }
-        let mut counted = Counted::default();
-        for projects in self.batches(&org) {
-            counted.add(self.count_in(&org, projects, deadline).await?);
-        }
-        Ok(counted)
+        let batches = stream::iter(self.batches(&org));
+        let counts = batches.map(|projects| self.count_in(&org, projects, deadline));
+        let add = |mut all: Counted, one| async move {
+            all.add(one);
+            Ok(all)
+        };
+        counts.buffer_unordered(BATCHES_AT_ONCE).try_fold(Counted::default(), add).await
     }
 
     /// Where projects part the orgs, only the org's own are counted: no projects is all.
@@ -136,6 +148,7 @@ impl Inventory {
         deadline: Deadline,
     ) -> Result<Reply, Error> {
         let Shelf { method, request } = shelf;
+        let deadline = soon(deadline);
         let page = token.map_or(Turn::First, |token| Turn::To(token.to_owned()));
         let request = method.part(request, Part { projects: None, classes: None, page });
         let outgoing = Outgoing {
@@ -176,4 +189,9 @@ impl Shelf {
 
 fn page() -> PaginationRequest {
     PaginationRequest { page_size: PAGE_SIZE, token: String::new() }
+}
+
+/// For one answer.
+fn soon(deadline: Deadline) -> Deadline {
+    Deadline::at(deadline.instant().min(Instant::now() + PAGE_PATIENCE))
 }

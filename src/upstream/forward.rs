@@ -91,7 +91,7 @@ impl Upstream {
             request: call.request,
             query: String::new(),
             metadata: call.metadata,
-            gate: Gate::new(call.deadline, call.gone),
+            gate: Gate::until(call.deadline, call.gone, call.context.send_by()),
             patience,
         });
         call.context.attempt(AttemptKind::Call, None, sending).await

@@ -12,11 +12,12 @@ use prebuild_gateway::{
         ledger::Begin,
         shared::Terms,
     },
-    call::{Counted, OrgId, RequestId},
+    call::{Counted, OrgId, RequestId, Standing},
     rule::{BudgetOf, Burden, Selection},
     store::Store,
     telemetry::Metrics,
 };
+use redis::Script;
 
 use super::server::Server;
 use crate::ALONE;
@@ -28,6 +29,8 @@ const REPLICAS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Of a claim, beside the store's own patience: what a busy machine may add.
 const SLACK: Duration = Duration::from_millis(100);
+/// What the store keeps of one org at most, as `budget::shared` has it.
+const LARGEST: usize = 1 << 20;
 const LONG: Duration = Duration::from_secs(60);
 
 fn org() -> OrgId {
@@ -47,12 +50,18 @@ fn claim() -> Claim {
 
 /// With a connection that is good, and the org's books open.
 async fn replica(server: &Server, lease: Duration) -> Arc<Shared> {
-    let store = Store::open(server.resolved(), Metrics::new());
-    until(|| store.trouble().is_none()).await;
-    let terms = Terms { lag: Duration::ZERO, interval: Duration::from_millis(10), lease };
-    let shared = Arc::new(Shared::new(store, terms));
+    let shared = replica_without(server, lease).await;
     shared.open(&org());
     shared
+}
+
+/// By its policy the org has no budget.
+async fn replica_without(server: &Server, lease: Duration) -> Arc<Shared> {
+    let store = Store::open(server.resolved(), Metrics::new());
+    until(|| store.trouble().is_none()).await;
+    let interval = Duration::from_millis(10);
+    let terms = Terms { lag: Duration::ZERO, interval, lease, renewal: Duration::ZERO };
+    Arc::new(Shared::new(store, terms))
 }
 
 async fn until(mut is: impl FnMut() -> bool) {
@@ -208,12 +217,13 @@ async fn claims_of_a_process_that_is_gone_go_with_the_first_census_after_their_l
     count(&gone).await;
     let begun = Instant::now();
     assert!(matches!(gone.claim(&org(), &claim(), LEASE).await, Verdict::Taken(_)));
+    let taken = Instant::now();
     drop(gone);
     count(&other).await;
     if begun.elapsed() < LEASE {
         assert_eq!(used(&other).await, Some(1), "it may still be on its way");
     }
-    tokio::time::sleep(LEASE.saturating_sub(begun.elapsed())).await;
+    tokio::time::sleep(LEASE.saturating_sub(taken.elapsed())).await;
     count(&other).await;
     assert_eq!(used(&other).await, Some(0));
     // What was there is there for as long as anybody counts, and one that is another server's is not believed.
@@ -221,4 +231,123 @@ async fn claims_of_a_process_that_is_gone_go_with_the_first_census_after_their_l
     assert_eq!(used(&other).await, None);
     count(&other).await;
     assert_eq!(used(&other).await, Some(0));
+}
+
+/// One replica has a budget, and another has none, not yet or not any more: what that one sends no books know of.
+#[tokio::test]
+async fn calls_without_claims_close_the_books_of_all_until_they_are_over() {
+    const LEASE: Duration = Duration::from_millis(400);
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let (with, without) = (replica(&server, LEASE).await, replica_without(&server, LEASE).await);
+    count(&with).await;
+    let mut judges = vec![with.clone()];
+    for _ in 0..2 {
+        let begun = Instant::now();
+        without.pass(&org(), &claim(), LEASE).await;
+        for judge in &judges {
+            assert_eq!(judge.claim(&org(), &claim(), LONG).await, Verdict::Uncounted);
+        }
+        // Then it has the budget, too.
+        without.open(&org());
+        assert_eq!(without.claim(&org(), &claim(), LONG).await, Verdict::Uncounted);
+        count(&with).await;
+        assert!(begun.elapsed() >= LEASE, "it may be under way: {:?}", begun.elapsed());
+        for judge in [&with, &without] {
+            assert!(matches!(judge.claim(&org(), &claim(), LONG).await, Verdict::Taken(_)));
+        }
+        // And not any more, and by the next round nobody has.
+        without.close(&org());
+        with.close(&org());
+        judges.clear();
+        with.open(&org());
+    }
+}
+
+#[tokio::test]
+async fn calls_that_were_sent_while_the_store_was_away_are_told_when_it_is_back() {
+    const LEASE: Duration = Duration::from_millis(600);
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let (judge, kept) = (replica(&server, LEASE).await, replica(&server, LEASE).await);
+    let without = replica_without(&server, LEASE).await;
+    count(&judge).await;
+    server.signal("STOP");
+    let call = claim();
+    assert_eq!(kept.claim(&org(), &call, LONG).await, Verdict::Uncounted);
+    // It was only looked at.
+    kept.pass(&org(), &call, LONG).await;
+    tokio::time::sleep(Store::PATIENCE * 2).await;
+    server.signal("CONT");
+    await_used(&judge, 1).await;
+    kept.settle(&org(), call.request, End::Nothing, LONG);
+    await_used(&judge, 0).await;
+
+    server.signal("STOP");
+    let asked = Instant::now();
+    without.pass(&org(), &claim(), LEASE).await;
+    assert!(asked.elapsed() <= Store::PATIENCE + SLACK, "{:?}", asked.elapsed());
+    server.signal("CONT");
+    let begun = Instant::now();
+    while judge.look(&org(), &claim()).await.is_some()
+        || !matches!(judge.begin(&org()).await, Some(Begin::Later { .. }))
+    {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A store that is too slow is given up for all orgs.
+#[tokio::test]
+async fn books_that_are_too_large_to_be_kept_in_time_are_no_others_matter() {
+    const OBJECTS: usize = 40_000;
+    let _alone = ALONE.lock().await;
+    let server = Server::start(&[]);
+    let shared = replica(&server, Duration::ZERO).await;
+    let store = Store::open(server.resolved(), Metrics::new());
+    let stamp = loop {
+        if let Some(Begin::Now(stamp)) = shared.begin(&org()).await {
+            break stamp;
+        }
+    };
+    let id = |at| format!("0198c0de-0000-7000-8000-{at:012}");
+    let prebuilds = (0..OBJECTS).map(|at| Standing { id: id(at), project: id(at % 300) }).collect();
+    let counted = Counted { prebuilds, ..Counted::default() };
+    assert_eq!(shared.apply(&org(), stamp, counted).await, None);
+    // The next step comes behind it.
+    let acme = org();
+    until_some(|| shared.begin(&acme)).await;
+    assert_eq!(shared.claim(&org(), &claim(), LONG).await, Verdict::Uncounted);
+    let size: usize = server.ask(&["HSTRLEN", "prebuild-gateway:{acme}:budgets", "books"]).unwrap();
+    assert!(size < LARGEST, "{size}");
+
+    let (mut writes, mut reads) = (Vec::new(), Vec::new());
+    let write = Script::new("return redis.call('HSET', KEYS[1], 'books', ARGV[1])");
+    let read = Script::new("return redis.call('HGET', KEYS[1], 'books')");
+    for _ in 0..15 {
+        writes.push(timed(&store, &write, &["x".repeat(LARGEST)]).await);
+        reads.push(timed(&store, &read, &[]).await);
+    }
+    writes.sort_unstable();
+    reads.sort_unstable();
+    println!("{LARGEST} bytes are written in {:?}, and read in {:?}", writes[7], reads[7]);
+    assert!(writes[7].max(reads[7]) < Store::PATIENCE, "{writes:?} {reads:?}");
+}
+
+/// As the store's patience has it.
+async fn timed(store: &Store, script: &Script, arguments: &[String]) -> Duration {
+    until(|| store.trouble().is_none()).await;
+    let begun = Instant::now();
+    match store.run(script, &"globex".into(), "budgets", arguments, |_| Ok(())).await {
+        Ok(()) => begun.elapsed(),
+        Err(_) => Duration::MAX,
+    }
+}
+
+async fn until_some<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while ask().await.is_none() {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

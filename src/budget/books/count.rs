@@ -79,11 +79,7 @@ impl Books {
     }
 
     fn created_in(&self, scope: Scope<'_>, at: Stamp, count: u32, window: Duration) -> Count {
-        let logs = self.creations.iter().filter(|(project, _)| scope.has(project));
-        let counts = |made: &&(Stamp, _)| made.0.0 + window > at.0;
-        let mut made: Vec<_> =
-            logs.flat_map(|(_, log)| log.iter().filter(counts)).map(|made| made.0).collect();
-        made.sort_unstable();
+        let made = self.creations.within(at, window, |project| scope.has(project));
         // When so many are out of the window that one more fits.
         let last = made.len().checked_sub(count as usize);
         let room_in = last.map(|last| match made.get(last) {

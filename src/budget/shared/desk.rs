@@ -1,22 +1,26 @@
 //! One org's books in this process: what comes at the same time is taken together, in its order, in one change.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
 use super::{
     Page,
+    mark::Marks,
     shelf::{Held, Put, Shelf},
-    step::{Said, Settlement, Step},
+    step::{Said, Step},
 };
 use crate::store::{Fault, Store};
 
-/// Steps of one change; the rest of them is next.
+/// New steps of one change; the rest of them is next.
 const TOGETHER: usize = 256;
-/// Settlements that wait for a store that is away. Those beyond are known by a census, once their leases have passed.
+/// Words that wait for a store that is away: how calls ended, and which were sent all the same. Of those beyond, ends are
+/// known by a census once their leases have passed, and that there are others is marked.
 const MAX_WAITING: usize = 10_000;
 /// Between two tries to tell them.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -25,12 +29,13 @@ pub(super) struct Desk {
     shelf: Arc<Shelf>,
     steps: mpsc::Receiver<Step>,
     /// To be told, when the store is there.
-    waiting: Vec<Settlement>,
+    waiting: Vec<Step>,
+    marks: Arc<Marks>,
 }
 
 impl Desk {
-    pub(super) fn new(shelf: Arc<Shelf>, steps: mpsc::Receiver<Step>) -> Self {
-        Self { shelf, steps, waiting: Vec::new() }
+    pub(super) fn new(shelf: Arc<Shelf>, steps: mpsc::Receiver<Step>, marks: Arc<Marks>) -> Self {
+        Self { shelf, steps, waiting: Vec::new(), marks }
     }
 
     /// Until nobody can ask any more, and all is told.
@@ -58,8 +63,8 @@ impl Desk {
         {
             batch.push(step);
         }
-        let told = self.waiting.len().min(TOGETHER);
-        let mut all: Vec<_> = self.waiting.drain(..told).map(Step::Settle).collect();
+        // All of them, as what comes now may be about the same calls.
+        let mut all = std::mem::take(&mut self.waiting);
         all.append(&mut batch);
         all.retain(|step| !step.is_left());
         Some(all)
@@ -69,15 +74,22 @@ impl Desk {
         if batch.is_empty() {
             return;
         }
-        let unheard: Vec<_> = match self.attempt(&batch).await {
+        // Whoever keeps the org's books here does so as long as the process lives.
+        let attempt = AssertUnwindSafe(self.attempt(&batch)).catch_unwind().await;
+        let unheard: Vec<_> = match attempt.unwrap_or(Err(Fault::Garbage)) {
             Ok(said) => batch.into_iter().zip(said).filter_map(|(step, said)| step.answer(said)).collect(),
             Err(fault) => {
                 tracing::debug!(org = %self.shelf.org(), kind = fault.kind(), "what is outstanding cannot be told");
                 batch.into_iter().filter_map(Step::fail).collect()
             }
         };
-        let room = MAX_WAITING.saturating_sub(self.waiting.len());
-        self.waiting.extend(unheard.into_iter().take(room));
+        for step in unheard {
+            if self.waiting.len() < MAX_WAITING {
+                self.waiting.push(step);
+            } else if matches!(step, Step::Note(_)) {
+                self.marks.owe(self.shelf.org());
+            }
+        }
     }
 
     /// Over again, as long as somebody else was there before, each time by what they have left. Of all who try one always

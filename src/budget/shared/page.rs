@@ -8,6 +8,7 @@ use super::Terms;
 use crate::budget::{
     books::{Books, Stamp},
     ledger::{Begin, Tally},
+    reconcile::LONGEST,
 };
 
 /// Between two censuses of whomever, a part of the interval: with as many replicas as there are, it is counted as often as
@@ -17,10 +18,9 @@ const PART: f64 = 0.7;
 const FIRST: Duration = Duration::from_secs(1);
 /// Where doubts are over, so many times as often at most.
 const HASTE: u32 = 8;
-/// Censuses that nobody began in a row, after which nobody kept the books: what they say has grown old.
+/// Censuses that nobody began in a row, and as long as one may take beside, after which nobody kept the books: what
+/// they say has grown old.
 const MISSED: u32 = 4;
-/// And as long as one may take, beside.
-const MISSED_MARGIN: Duration = Duration::from_secs(60);
 
 /// The books, and what else the replicas have to know of each other.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ struct Content {
     not_before: Stamp,
     /// When somebody last began one.
     begun: Option<Stamp>,
+    /// Until when calls may take effect that were sent without claims, by the store's clock, as the books know it.
+    heeded: Stamp,
     books: Books,
 }
 
@@ -54,8 +56,8 @@ impl Page {
     /// Where there is none, or none that can be read, it was never there or is lost: nobody knows which calls are under
     /// way, so that there is no census before they have ended.
     fn blank(at: Duration, terms: Terms) -> Self {
-        let not_before = Stamp(at + terms.lease);
-        let content = Content { not_before, books: Books::new(terms.lag), begun: None };
+        let not_before = Stamp(at + terms.longest());
+        let content = Content { not_before, books: Books::new(terms.lag), ..Content::default() };
         Self { clock: Clock::default(), content, terms }
     }
 
@@ -67,15 +69,29 @@ impl Page {
         if !is_sure {
             // What it knows to be under way counts on.
             page.content.books.close();
-            page.content.not_before = Stamp(page.time(at) + terms.lease);
+            page.content.not_before = Stamp(page.time(at) + terms.longest());
         }
         page
     }
 
-    /// None if it cannot be written out.
-    pub(super) fn write(&self) -> Option<String> {
+    /// Calls were sent that no books know of, and may take effect until `unclaimed`, by the store's clock: each such word
+    /// closes the books once.
+    pub(super) fn heed(&mut self, unclaimed: Duration, at: Duration) {
+        if self.content.heeded == Stamp(unclaimed) {
+            return;
+        }
+        self.content.heeded = Stamp(unclaimed);
+        self.content.books.close();
+        // No word is of longer: the clock was set back since.
+        let wait = unclaimed.saturating_sub(at).min(self.terms.longest());
+        let not_before = Stamp(self.time(at) + wait);
+        self.content.not_before = self.content.not_before.max(not_before);
+    }
+
+    /// With its content; none if it cannot be written out.
+    pub(super) fn write(&self, content: &str) -> Option<String> {
         let clock = Clock { now: self.content.books.now(), ..self.clock };
-        Some(format!("{}\n{}", serde_json::to_string(&clock).ok()?, self.content()?))
+        Some(format!("{}\n{content}", serde_json::to_string(&clock).ok()?))
     }
 
     /// All but what changes by itself.
@@ -93,7 +109,7 @@ impl Page {
 
     /// The books, unless nobody kept them of late.
     pub(super) fn books(&mut self, now: Duration) -> &mut Books {
-        let gap = self.terms.interval * MISSED + MISSED_MARGIN;
+        let gap = self.terms.interval * MISSED + LONGEST;
         if self.content.begun.is_some_and(|begun| begun.0 + gap < now) {
             self.content.books.close();
         }

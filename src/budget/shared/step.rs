@@ -18,6 +18,7 @@ use crate::{
 pub(super) enum Step {
     Claim { claim: Claim, lease: Duration, reply: oneshot::Sender<Verdict> },
     Look { claim: Claim, reply: oneshot::Sender<Option<Vec<Count>>> },
+    Note(Note),
     Settle(Settlement),
     See(Vec<Sight>),
     Begin { reply: oneshot::Sender<Option<Begin>> },
@@ -31,6 +32,15 @@ pub(super) struct Settlement {
     pub(super) end: End,
     pub(super) open_for: Duration,
     /// Later the books know it by a census.
+    pub(super) until: Instant,
+}
+
+/// A call that is sent without having been judged. It may be told twice, and late.
+#[derive(Clone, Debug)]
+pub(super) struct Note {
+    pub(super) claim: Claim,
+    pub(super) lease: Duration,
+    /// Later a census shows what it made.
     pub(super) until: Instant,
 }
 
@@ -49,6 +59,10 @@ impl Step {
         match self {
             Self::Claim { claim, lease, .. } => Said::Claim(page.books(now).claim(now, claim, Some(*lease))),
             Self::Look { claim, .. } => Said::Look(page.books(now).look(now, claim)),
+            Self::Note(Note { claim, lease, .. }) => {
+                page.books(now).note(now, claim, Some(*lease));
+                Said::Nothing
+            }
             Self::Settle(Settlement { request, end, open_for, .. }) => {
                 page.books(now).settle(now, *request, end.clone(), *open_for);
                 Said::Nothing
@@ -71,6 +85,7 @@ impl Step {
             Self::Claim { reply, .. } => reply.is_closed(),
             Self::Look { reply, .. } => reply.is_closed(),
             Self::Begin { reply } => reply.is_closed(),
+            Self::Note(note) => note.until <= Instant::now(),
             Self::Settle(settlement) => settlement.until <= Instant::now(),
             Self::Apply { .. } | Self::See(_) => false,
         }
@@ -78,12 +93,12 @@ impl Step {
 
     /// Says what came of it. What has to be told to the books now is returned: that nobody heard of a claim that was
     /// taken, so that its call is never sent.
-    pub(super) fn answer(self, said: Said) -> Option<Settlement> {
+    pub(super) fn answer(self, said: Said) -> Option<Self> {
         match (self, said) {
             (Self::Claim { claim, lease, reply }, Said::Claim(verdict)) => {
                 let unheard = reply.send(verdict).err();
                 unheard.filter(|unheard| matches!(unheard, Verdict::Taken(_)))?;
-                Some(Settlement::of_nothing(&claim, lease))
+                Some(Self::Settle(Settlement::of_nothing(&claim, lease)))
             }
             (Self::Look { reply, .. }, Said::Look(counts)) => {
                 let _ = reply.send(counts);
@@ -102,16 +117,22 @@ impl Step {
     }
 
     /// The store said nothing: what is to be told to the books once it does. A claim may have been written down.
-    pub(super) fn fail(self) -> Option<Settlement> {
+    pub(super) fn fail(self) -> Option<Self> {
         match self {
             Self::Claim { claim, lease, reply } => {
                 let _ = reply.send(Verdict::Uncounted);
-                Some(Settlement::of_nothing(&claim, lease))
+                Some(Self::Settle(Settlement::of_nothing(&claim, lease)))
             }
-            Self::Settle(settlement) => Some(settlement),
+            Self::Note(_) | Self::Settle(_) => Some(self),
             // Whoever waits hears that nobody answers.
             Self::Look { .. } | Self::See(_) | Self::Begin { .. } | Self::Apply { .. } => None,
         }
+    }
+}
+
+impl Note {
+    pub(super) fn new(claim: Claim, lease: Duration) -> Self {
+        Self { claim, lease, until: Instant::now() + lease }
     }
 }
 

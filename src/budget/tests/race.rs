@@ -111,7 +111,7 @@ impl Bench {
     }
 
     async fn used(&self) -> u32 {
-        let claim = Claim::of(&self.create(), false).unwrap();
+        let claim = Claim::of(&self.create()).unwrap();
         self.ledger.look(&"acme".into(), &claim).await.unwrap()[0].used
     }
 

@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -48,13 +48,24 @@ pub(super) struct Gated {
 struct Inner {
     deadline: Deadline,
     gone: CancellationToken,
+    /// Beside the deadline, which upstream is told of.
+    send_by: Option<Instant>,
     decided: OnceLock<Result<(), Shut>>,
 }
 
 impl Gate {
     /// `gone` fires when the caller is gone.
     pub(in crate::upstream) fn new(deadline: Deadline, gone: CancellationToken) -> Self {
-        Self(Arc::new(Inner { deadline, gone, decided: OnceLock::new() }))
+        Self::until(deadline, gone, None)
+    }
+
+    /// The same, of a request that is given up if it was not sent by then.
+    pub(in crate::upstream) fn until(
+        deadline: Deadline,
+        gone: CancellationToken,
+        send_by: Option<Instant>,
+    ) -> Self {
+        Self(Arc::new(Inner { deadline, gone, send_by, decided: OnceLock::new() }))
     }
 
     /// What upstream is told of the caller's deadline.
@@ -69,8 +80,10 @@ impl Gate {
 
     /// Waits until nobody waits for the answer any more, and shuts. Never returns if the request has passed by then.
     pub(super) async fn shuts(&self) -> Shut {
+        let deadline = self.0.deadline.instant();
+        let until = self.0.send_by.map_or(deadline, |send_by| send_by.min(deadline));
         tokio::select! {
-            () = tokio::time::sleep_until(self.0.deadline.instant().into()) => {}
+            () = tokio::time::sleep_until(until.into()) => {}
             () = self.0.gone.cancelled() => {}
         }
         match self.shut() {
@@ -89,6 +102,8 @@ impl Gate {
             Err(Shut::Deadline)
         } else if self.0.gone.is_cancelled() {
             Err(Shut::Gone)
+        } else if self.0.send_by.is_some_and(|send_by| send_by < Instant::now()) {
+            Err(Shut::GivenUp)
         } else {
             Ok(())
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use prebuild_gateway::sandbox::ManualClock;
 
 use super::*;
-use crate::harness::{Answer, ID, Upstream, json, shown, soon};
+use crate::harness::{Answer, ID, Upstream, json, sharing, shown, soon};
 
 const RULE: &str = "budgets.org.running_prebuilds";
 const STEP: Duration = Duration::from_secs(600);
@@ -68,9 +68,47 @@ async fn before_the_first_count_nothing_is_added_and_the_orgs_own_credential_cou
     let request = value!({"projectId": ID, "spec": {}});
     let wrong = asked(&mut raw, "CreatePrebuild", &request).await.result.unwrap_err();
     assert_eq!((wrong.code, wrong.reason.as_deref()), (14, Some("BUDGET_UNKNOWN")));
+    let (check, is_ready) = gateway.check("budgets").await;
+    assert_eq!((&check["ok"], is_ready), (&value!(false), true));
+    assert_eq!(check["detail"], "not counted: acme: is being counted for the first time");
     gate.cancel();
     created(&mut raw, &request).await.result.unwrap();
     assert_eq!(upstream.seen().len(), 3);
+    assert_eq!(gateway.check("budgets").await.0["ok"], true);
+}
+
+#[tokio::test]
+async fn what_cannot_be_counted_is_said() {
+    let upstream = Upstream::start([Answer::Bytes(json(403, &value!({"code": "permission_denied"})))]).await;
+    let gateway = Gateway::with_policy(upstream.address, &policy(""), |_| {}).await;
+    assert_eq!(gateway.check("budgets").await, (Value::Null, true));
+    gateway.set_policy(&policy("orgs.acme.budgets.org.running_prebuilds = 2"));
+    let detail = soon(async {
+        loop {
+            let (check, _) = gateway.check("budgets").await;
+            let detail = check["detail"].as_str().unwrap_or_default();
+            if detail.contains("acme: ") && !detail.contains("first time") {
+                return detail.to_owned();
+            }
+        }
+    })
+    .await;
+    assert_eq!(detail, "not counted: acme: PermissionDenied");
+}
+
+/// With hundreds of projects, of which a filter takes but some.
+#[tokio::test]
+async fn several_lists_are_read_at_the_same_time() {
+    let upstream = Upstream::start((0..4).map(|_| Answer::silence())).await;
+    let text = policy("orgs.acme.budgets.org.running_prebuilds = 2");
+    let projects =
+        |from: u32, to| (from..to).map(|at| format!("0198c0de-0000-7000-8000-{at:012x}")).collect();
+    let all: [Vec<String>; 2] = [projects(0, 200), projects(200, 201)];
+    let change = |config: &mut _| sharing(config, &all);
+    let _gateway = Gateway::with_policy(upstream.address, &text, change).await;
+    let seen = upstream.arrived(4).await;
+    let batch = |at: usize| seen[at].body["filter"]["projectIds"].as_array().unwrap().len();
+    assert_eq!((0..4).map(batch).collect::<Vec<_>>(), [25; 4]);
 }
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! Open or shut, once and for all.
 
-use std::time::Instant;
-
 use http_body_util::BodyExt as _;
 
 use super::*;
@@ -47,4 +45,18 @@ async fn what_was_given_up_does_not_pass() {
     assert_eq!(gate.shut(), Err(Shut::GivenUp));
     let mut body = Gated::new(b"{}".to_vec(), gate);
     assert_eq!(body.frame().await.unwrap().unwrap_err(), Shut::GivenUp);
+}
+
+/// Whoever was frozen on the way does not send what others count without by now.
+#[tokio::test]
+async fn what_was_not_sent_in_time_does_not_pass() {
+    let until =
+        |send_by| Gate::until(Deadline::at(Instant::now() + HOUR), CancellationToken::new(), Some(send_by));
+    let gate = until(Instant::now() - Duration::from_millis(1));
+    assert!(gate.left() > HOUR / 2, "upstream is told the deadline");
+    let mut body = Gated::new(b"{}".to_vec(), gate.clone());
+    assert_eq!(body.frame().await.unwrap().unwrap_err(), Shut::GivenUp);
+    assert_eq!(gate.shuts().await, Shut::GivenUp);
+    let mut body = Gated::new(b"{}".to_vec(), until(Instant::now() + HOUR));
+    assert!(body.frame().await.unwrap().is_ok());
 }
