@@ -5,6 +5,8 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Command, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
 use prebuild_gateway::audit::key::{SigningKey, VerifierKey};
@@ -178,8 +180,16 @@ fn tail_shows_the_newest_and_those_that_come() {
     forges[0].segment();
     forges[0].store(logs.path());
     assert_eq!(number(), next + 2);
+    // It ends when nobody reads any more.
+    drop(lines);
+    forges[0].call();
+    forges[0].store(logs.path());
+    let ended = (0..300).any(|_| {
+        thread::sleep(Duration::from_millis(100));
+        tail.try_wait().unwrap().is_some()
+    });
     tail.kill().unwrap();
-    tail.wait().unwrap();
+    assert!(ended && tail.wait().unwrap().success());
 }
 
 #[test]
