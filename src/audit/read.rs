@@ -25,6 +25,8 @@ pub use view::View;
 /// Digits of a segment's name, for any sequence number.
 const DIGITS: usize = 20;
 const EXTENSION: &str = ".jsonl";
+/// Far beyond what a log can have, and far enough from where counting on would overflow.
+const MAX_SEQUENCE: u64 = u64::MAX >> 1;
 /// The verifier key beside a log.
 const KEY: &str = "key.pub";
 /// A key is some hundred bytes.
@@ -168,7 +170,8 @@ impl Segment {
 /// The sequence number that a segment is named after.
 fn number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(EXTENSION).filter(|digits| digits.len() == DIGITS)?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|number| is_number && *number <= MAX_SEQUENCE)
 }
 
 /// Finds what is void, from the newest segment back: the least of what those behind trust.

@@ -9,6 +9,10 @@ pub mod proof;
 #[cfg(test)]
 mod tests;
 
+/// The values of lower-case hex digits: each record of a log that is verified has 64 of them.
+const DIGITS: [u8; 256] = digits();
+const NO_DIGIT: u8 = 0x10;
+
 /// A SHA-256 hash: of a leaf, of a node, or of a whole tree. Written as 64 lower-case hex digits.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
@@ -99,17 +103,14 @@ impl FromStr for Hash {
     type Err = NotAHash;
 
     fn from_str(text: &str) -> Result<Self, NotAHash> {
-        let digit = |digit: u8| match digit {
-            b'0'..=b'9' => Ok(digit - b'0'),
-            b'a'..=b'f' => Ok(digit - b'a' + 10),
-            _ => Err(NotAHash),
-        };
         let digits = <&[u8; 64]>::try_from(text.as_bytes()).map_err(|_| NotAHash)?;
-        let mut bytes = [0; 32];
+        let (mut bytes, mut all) = ([0; 32], 0);
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+            let (high, low) = (DIGITS[usize::from(pair[0])], DIGITS[usize::from(pair[1])]);
+            all |= high | low;
+            *byte = high << 4 | low;
         }
-        Ok(Self(bytes))
+        if all < NO_DIGIT { Ok(Self(bytes)) } else { Err(NotAHash) }
     }
 }
 
@@ -125,4 +126,13 @@ impl From<Hash> for String {
     fn from(hash: Hash) -> Self {
         hash.to_string()
     }
+}
+
+const fn digits() -> [u8; 256] {
+    let (mut digits, mut value) = ([NO_DIGIT; 256], 0);
+    while value < 16 {
+        digits[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
 }

@@ -4,7 +4,7 @@
 //! back. What is before a checkpoint that was kept elsewhere is then found; behind the newest one the chain alone holds,
 //! and a chain needs no key.
 
-use std::{ops::Range, path::PathBuf};
+use std::{ops::Range, path::PathBuf, sync::mpsc::sync_channel, thread};
 
 use super::{
     checkpoint::{Checkpoint, CheckpointError},
@@ -13,12 +13,14 @@ use super::{
     tree::Hash,
 };
 
+mod ahead;
 mod calls;
 mod kept;
 mod pruned;
 mod trust;
 mod walk;
 
+use ahead::{AHEAD, Batch, End};
 pub use kept::Kept;
 pub use trust::{Trust, TrustError};
 use walk::Walk;
@@ -126,13 +128,6 @@ pub enum Reason {
 /// A record, and what is wrong with it.
 type Bad = (u64, Reason);
 
-/// How a file ends.
-enum End {
-    Clean,
-    /// Within the record of this number.
-    Torn(u64),
-}
-
 /// Why a log was not read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -155,37 +150,37 @@ pub fn verify(instance: &Instance, trust: &Trust, kept: &[&Kept]) -> Result<Repo
     Ok(walk.report(instance.segments().len(), fault, torn))
 }
 
+/// Takes the records of all segments, as far as they count.
 fn read(instance: &Instance, walk: &mut Walk<'_>, torn: &mut bool) -> Result<Result<(), Bad>, ReadError> {
-    let Some((newest, others)) = instance.segments().split_last() else { return Ok(Ok(())) };
-    for segment in others {
-        let end = read_segment(segment, walk)?;
-        match end {
-            // What is missing behind it is found with the next one. This is one too many.
-            Ok(End::Torn(next)) => return Ok(Err((next, Reason::Torn))),
-            Ok(End::Clean) => {}
-            Err(bad) => return Ok(Err(bad)),
+    let segments = instance.segments();
+    let (sender, batches) = sync_channel(AHEAD);
+    thread::scope(|scope| {
+        scope.spawn(move || ahead::read(segments, &sender));
+        for batch in batches {
+            let batch = batch?;
+            let is_newest = batch.segment + 1 == segments.len();
+            *torn = is_newest && batch.end == Some(End::Torn);
+            if let Err(bad) = judge(&batch, &segments[batch.segment], is_newest, walk) {
+                return Ok(Err(bad));
+            }
         }
-    }
-    Ok(read_segment(newest, walk)?.map(|end| *torn = matches!(end, End::Torn(_))))
+        Ok(Ok(()))
+    })
 }
 
-/// Takes the records of a segment, as far as they count.
-fn read_segment(segment: &Segment, walk: &mut Walk<'_>) -> Result<Result<End, Bad>, ReadError> {
-    let mut lines = segment.lines()?;
-    let mut next = segment.first;
-    while !segment.is_void(next) {
-        let taken = match lines.next()? {
-            Line::Record(record) if next == segment.first => walk.open(segment.first, record),
-            Line::Record(record) => walk.take(next, record),
-            Line::TooLong => Err((next, Reason::TooLong)),
-            Line::Torn => return Ok(Ok(End::Torn(next))),
-            Line::End if next == segment.first => Err((next, Reason::Unopened)),
-            Line::End => break,
-        };
-        if let Err(bad) = taken {
-            return Ok(Err(bad));
+fn judge(batch: &Batch, segment: &Segment, is_newest: bool, walk: &mut Walk<'_>) -> Result<(), Bad> {
+    for ((record, leaf), number) in batch.records().zip(batch.first..) {
+        match number == segment.first {
+            true => walk.open(number, record, leaf)?,
+            false => walk.take(number, record, leaf)?,
         }
-        next += 1;
     }
-    Ok(Ok(End::Clean))
+    let next = batch.first + batch.count();
+    match batch.end {
+        Some(End::TooLong) => Err((next, Reason::TooLong)),
+        // What is missing behind it is found with the next segment. This is one too many.
+        Some(End::Torn) if !is_newest => Err((next, Reason::Torn)),
+        Some(_) if next == segment.first => Err((next, Reason::Unopened)),
+        Some(End::Clean | End::Torn) | None => Ok(()),
+    }
 }

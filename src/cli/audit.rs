@@ -1,6 +1,8 @@
 //! `audit`: what the log says, and whether it is what was written. Everything is read from files; nothing is asked or sent.
 
 use std::{
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -18,17 +20,20 @@ mod key;
 mod prove;
 mod stats;
 mod tail;
-mod verified;
+mod verify;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check every record, checkpoint and file; exit code 1 and the first bad record if anything is wrong.
-    Verify(verified::Args),
+    /// Check every record, checkpoint and file, and name the first bad record.
+    #[command(after_help = "Exit codes: 0 good, 1 bad or not to be read, 2 wrong usage")]
+    Verify(verify::Args),
     /// Print the newest records, and those that come.
     Tail(tail::Args),
     /// Print the records that fit, of all instances by time.
     Find(find::Args),
-    /// Prove offline that a record is in the log, or that the log still begins as it did at an older checkpoint.
+    /// Prove that a record is in the log, or that the log still begins as it did at an older checkpoint: in a form that is
+    /// checked without the log.
+    #[command(after_help = "Exit codes: 0 proven, 1 not to be proven or bad, 2 wrong usage")]
     Prove(prove::Args),
     /// Count records by stage, org, method and code.
     Stats(stats::Args),
@@ -51,7 +56,7 @@ const EXIT_BAD: u8 = 1;
 
 pub(super) fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Verify(args) => verified::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Tail(args) => tail::run(args),
         Command::Find(args) => find::run(args),
         Command::Prove(args) => prove::run(args),
@@ -86,7 +91,7 @@ impl From<VerifyError> for Failure {
 
 /// A file that the command line names.
 fn named(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+    fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
 /// The key that `--public-key` names.
@@ -101,12 +106,18 @@ fn kept(path: &Path) -> Result<Kept, Failure> {
     kept.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
-/// Records as they stand in the log.
-fn show(found: &[Found]) -> Result<(), Failure> {
+/// Shows records as they stand in the log. Says whether anybody still reads.
+fn show<'a>(found: impl IntoIterator<Item = &'a Found>) -> Result<bool, Failure> {
     let mut lines = Vec::new();
     for found in found {
         lines.extend_from_slice(&found.record);
         lines.push(b'\n');
     }
-    print(String::from_utf8_lossy(&lines))
+    let mut out = io::stdout().lock();
+    match out.write_all(&lines).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        // Who has seen enough, like `head`, does not want the rest of a large log to be read.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(format!("cannot write: {error}"))),
+    }
 }

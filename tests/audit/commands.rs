@@ -5,6 +5,8 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Command, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
 use prebuild_gateway::audit::key::{SigningKey, VerifierKey};
@@ -169,7 +171,8 @@ fn tail_shows_the_newest_and_those_that_come() {
     let segment = &forges[0].segments[4];
     let path = logs.path().join("gateway-0").join(file(segment.first));
     let mut written = OpenOptions::new().append(true).open(path).unwrap();
-    let [.., intent, outcome] = segment.lines.as_slice() else { panic!("a call has two records") };
+    let (intent, outcome) =
+        (&segment.lines[segment.lines.len() - 2], &segment.lines[segment.lines.len() - 1]);
     written.write_all(&[intent.as_slice(), &outcome[..100]].concat()).unwrap();
     assert_eq!(number(), next);
     written.write_all(&outcome[100..]).unwrap();
@@ -177,8 +180,16 @@ fn tail_shows_the_newest_and_those_that_come() {
     forges[0].segment();
     forges[0].store(logs.path());
     assert_eq!(number(), next + 2);
+    // It ends when nobody reads any more.
+    drop(lines);
+    forges[0].call();
+    forges[0].store(logs.path());
+    let ended = (0..300).any(|_| {
+        thread::sleep(Duration::from_millis(100));
+        tail.try_wait().unwrap().is_some()
+    });
     tail.kill().unwrap();
-    tail.wait().unwrap();
+    assert!(ended && tail.wait().unwrap().success());
 }
 
 #[test]
@@ -220,6 +231,30 @@ fn prove_prints_what_can_be_checked_elsewhere() {
     let behind = forges[1].next().to_string();
     let (code, text) = told(audit(logs.path(), &["prove", "--record", &behind, "--instance", "gateway-1"]));
     assert_eq!((code, text.contains("no checkpoint")), (1, true), "{text}");
+}
+
+/// Each line, by a shell, where its files are.
+#[test]
+fn the_readme_can_be_followed() {
+    let (logs, mut forges, elsewhere) = two();
+    forges[0].checkpoint();
+    forges[0].store(logs.path());
+    fs::rename(elsewhere.path().join("gateway-0"), elsewhere.path().join("kept")).unwrap();
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let section = readme.split("### Reading and checking it").nth(1).unwrap();
+    let block = section.split("```console\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let lines: Vec<_> =
+        block.lines().map(|line| line.strip_prefix("$ prebuild-gateway audit ").unwrap()).collect();
+    let verbs = ["keygen", "key", "verify", "tail", "find", "stats", "prove"];
+    assert!(verbs.iter().all(|verb| lines.iter().any(|line| line.starts_with(verb))), "{lines:?}");
+    for line in lines {
+        let line = line.replace("/var/lib/prebuild-gateway/audit", logs.path().to_str().unwrap());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{PROGRAM} audit {line}")]).current_dir(elsewhere.path());
+        let (code, text) = told(shell.stdin(Stdio::null()).output().unwrap());
+        assert_eq!(code, 0, "{line}: {text}");
+    }
+    assert!(fs::read_to_string(elsewhere.path().join("41.tlog-proof")).unwrap().contains("\nindex 41\n"));
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Random {
     }
 }
 
-/// Some 40 records in four files.
+/// Some 30 records in four files.
 fn log() -> Forge {
     let mut forge = Forge::new("gateway-0");
     for segment in 0..4 {
@@ -82,7 +82,6 @@ fn log() -> Forge {
             forge.segment();
         }
         for _ in 0..2 {
-            forge.call();
             forge.call();
             forge.checkpoint();
         }

@@ -28,26 +28,19 @@ struct Log {
 }
 
 impl<F: Fn(&View<'_>, &[u8]) -> bool> Joined<F> {
-    /// The records of these logs that are wanted, those of a log from the given segments on.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn new(logs: Vec<Vec<Segment>>, wanted: F) -> Result<Self, ReadError> {
-        let mut joined = Self { logs: Vec::new(), wanted };
-        for segments in logs {
-            let mut log = Log { segments: segments.into_iter(), open: None, head: None };
-            log.advance(&joined.wanted)?;
-            joined.logs.push(log);
-        }
-        Ok(joined)
-    }
-
-    /// All records of these logs.
+    /// The records of these logs that are wanted.
     ///
     /// # Errors
     /// A file cannot be read.
     pub fn of(instances: &[Instance], wanted: F) -> Result<Self, ReadError> {
-        Self::new(instances.iter().map(|instance| instance.segments().to_vec()).collect(), wanted)
+        let mut joined = Self { logs: Vec::new(), wanted };
+        for instance in instances {
+            let segments = instance.segments().to_vec().into_iter();
+            let mut log = Log { segments, open: None, head: None };
+            log.advance(&joined.wanted)?;
+            joined.logs.push(log);
+        }
+        Ok(joined)
     }
 
     fn step(&mut self) -> Result<Option<Found>, ReadError> {

@@ -1,9 +1,13 @@
 //! Intents and their ends.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet, VecDeque},
+};
+
+use serde::Deserialize;
 
 use super::Reason;
-use crate::audit::read::View;
 
 /// Ended calls that are remembered, to find a second end. A second one follows the first soon; a log of any size is to be
 /// verified in bounded memory.
@@ -19,9 +23,29 @@ pub(super) struct Calls {
     order: VecDeque<Box<str>>,
 }
 
+/// Of a record no more than is needed: what is passed over costs half.
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(borrow, default)]
+    api: Api<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Api<'a> {
+    #[serde(borrow, default)]
+    request: Request<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Request<'a> {
+    #[serde(borrow, default)]
+    uid: Cow<'a, str>,
+}
+
 impl Calls {
-    pub(super) fn take(&mut self, sequence: u64, stage: &str, view: &View<'_>) -> Result<(), Reason> {
-        let id = view.request_id();
+    pub(super) fn take(&mut self, sequence: u64, stage: &str, record: &str) -> Result<(), Reason> {
+        let record: Record<'_> = serde_json::from_str(record).map_err(|_| Reason::Json)?;
+        let id = &*record.api.request.uid;
         match stage {
             "intent" if self.open.contains_key(id) || self.ended.contains(id) => Err(Reason::SecondIntent),
             "intent" => {

@@ -71,7 +71,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Takes the first record of a segment that is named after `first`.
-    pub(super) fn open(&mut self, first: u64, record: &[u8]) -> Result<(), Bad> {
+    pub(super) fn open(&mut self, first: u64, record: &[u8], leaf: Hash) -> Result<(), Bad> {
         let bad = |reason| (first, reason);
         let begin = Begin::parse(record).ok_or(bad(Reason::Begin))?;
         if begin.sequence != first {
@@ -103,11 +103,11 @@ impl<'a> Walk<'a> {
         if trusted == first || self.first == first {
             self.pass()?;
         }
-        self.push(begin.stage, record).map_err(bad)
+        self.push(begin.stage, record, leaf).map_err(bad)
     }
 
     /// Takes another record, which must have this number.
-    pub(super) fn take(&mut self, sequence: u64, record: &[u8]) -> Result<(), Bad> {
+    pub(super) fn take(&mut self, sequence: u64, record: &[u8], leaf: Hash) -> Result<(), Bad> {
         self.pass()?;
         let bad = |reason| (sequence, reason);
         let begin = Begin::parse(record).ok_or(bad(Reason::Begin))?;
@@ -115,7 +115,7 @@ impl<'a> Walk<'a> {
         if begin.stage == SEGMENT {
             return Err(bad(Reason::Reopened));
         }
-        self.push(begin.stage, record).map_err(bad)
+        self.push(begin.stage, record, leaf).map_err(bad)
     }
 
     /// Whether the records so far end where the segment says that what can be trusted ends.
@@ -161,20 +161,20 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn push(&mut self, stage: &str, record: &[u8]) -> Result<(), Reason> {
+    fn push(&mut self, stage: &str, record: &[u8], leaf: Hash) -> Result<(), Reason> {
+        // Once for all: what is passed over below would not be looked at.
+        let text = str::from_utf8(record).map_err(|_| Reason::Json)?;
         match stage {
             "intent" | "outcome" | "reject" | "recovered" => {
-                let view = View::of(record).ok_or(Reason::Json)?;
-                self.calls.take(self.tree.size(), stage, &view)?;
+                self.calls.take(self.tree.size(), stage, text)?;
             }
             "checkpoint" => self.checkpoint(record)?,
             "pruned" => self.pruned.take(self.tree.size(), record)?,
             _ => {
-                let _: IgnoredAny = serde_json::from_slice(record).map_err(|_| Reason::Json)?;
+                let _: IgnoredAny = serde_json::from_str(text).map_err(|_| Reason::Json)?;
             }
         }
         self.ended = stage == "shutdown";
-        let leaf = Hash::leaf(record);
         self.tree.push(leaf);
         self.prev = Some(leaf);
         self.bytes += record.len() as u64 + 1;

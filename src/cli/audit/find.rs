@@ -42,7 +42,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         has_value && args.fits(view)
     };
     for found in Joined::of(&args.logs.open()?, wanted)? {
-        show(&[found?])?;
+        if !show([&found?])? {
+            break;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::audit::prove::{ProveError, consistency, inclusion};
 
-/// The log is verified before; exit code 1 if it is bad, or if what is asked for cannot be proven.
+/// The log is verified before: of a bad one nothing is proven.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! `audit tail`
 
-use std::{collections::VecDeque, convert::Infallible, thread, time::Duration};
+use std::{collections::VecDeque, thread, time::Duration};
 
 use super::{ExitCode, Failure, Found, Instance, Logs, PathBuf, ReadError, View, show};
 use crate::audit::read::{Line, Lines, Segment};
@@ -39,27 +39,29 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     found.sort_by_key(|found| found.time);
     let spare = found.len().saturating_sub(args.lines);
-    show(&found[spare..])?;
-    if args.follow {
-        match follow(&args.logs, followed)? {}
+    let is_read = show(&found[spare..])?;
+    if args.follow && is_read {
+        follow(&args.logs, followed)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn follow(logs: &Logs, mut followed: Vec<Followed>) -> Result<Infallible, Failure> {
-    for poll in 1_u32.. {
-        thread::sleep(POLL);
-        for log in &mut followed {
-            log.read(|found| show(&[found]))?;
-        }
-        if poll % LOOK == 0 {
-            for instance in logs.open()? {
-                let is_known = followed.iter().any(|log| log.directory == instance.directory());
-                followed.extend(Followed::open(&instance, usize::MAX)?.filter(|_| !is_known));
+/// Until nobody reads what it shows.
+fn follow(logs: &Logs, mut followed: Vec<Followed>) -> Result<(), Failure> {
+    loop {
+        for _ in 0..LOOK {
+            thread::sleep(POLL);
+            for log in &mut followed {
+                if !log.read(|found| show([&found]))? {
+                    return Ok(());
+                }
             }
         }
+        for instance in logs.open()? {
+            let is_known = followed.iter().any(|log| log.directory == instance.directory());
+            followed.extend(Followed::open(&instance, usize::MAX)?.filter(|_| !is_known));
+        }
     }
-    Err(Failure::new("this has been followed for 27 years"))
 }
 
 impl Followed {
@@ -87,21 +89,23 @@ impl Followed {
             if newest.len() > count {
                 newest.pop_front();
             }
-            Ok(())
+            Ok(true)
         })?;
         Ok(newest)
     }
 
-    /// What has come since.
-    fn read(&mut self, mut take: impl FnMut(Found) -> Result<(), Failure>) -> Result<(), Failure> {
+    /// Takes what has come since, as long as more is wanted; says whether it is.
+    fn read(&mut self, mut take: impl FnMut(Found) -> Result<bool, Failure>) -> Result<bool, Failure> {
         loop {
             // Asked for before the end is seen: to a segment that has a successor nothing is added.
             let next = Instance::segment_after(&self.directory, self.segment.first)?;
             while let Line::Record(record) = self.lines.next()? {
                 let time = View::of(record).map_or(0, |view| view.time);
-                take(Found { time, record: record.to_vec() })?;
+                if !take(Found { time, record: record.to_vec() })? {
+                    return Ok(false);
+                }
             }
-            let Some(next) = next else { return Ok(()) };
+            let Some(next) = next else { return Ok(true) };
             self.lines = next.lines()?;
             self.segment = next;
         }

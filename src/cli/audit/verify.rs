@@ -4,7 +4,6 @@ use super::{
     EXIT_BAD, ExitCode, Failure, Kept, Logs, PathBuf, Report, Trust, complain, kept, print, trust, verify,
 };
 
-/// Exit code 0 if everything is good, 1 if anything is bad or cannot be read, 2 if the command line is wrong.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     #[command(flatten)]
