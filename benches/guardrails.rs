@@ -115,7 +115,6 @@ fn call(bound: Bound) -> Call {
         request,
         deadline: Deadline::at(Instant::now() + Duration::from_secs(60)),
         metadata: HeaderMap::new(),
-        unknown: Vec::new(),
         gone: CancellationToken::new(),
         place: None,
         bound,

@@ -200,9 +200,11 @@ impl Drop for Open {
             None => (Reason::DeadlineExceeded, Client::Expired),
             Some(_) => (Reason::CallerGone, Client::Gone),
         };
-        record.ends(&Err(Error::refuse(reason).with_sent(self.sent())), &self.context, client);
+        let result = Err(Error::refuse(reason).with_sent(self.sent()));
+        record.ends(&result, &self.context, client);
         // It cannot be waited for here, and nothing of the answer has reached anybody.
-        self.audit.log.offer(record);
+        let log = &self.audit.log;
+        log.fold().of(record, &result, &self.context).into_iter().for_each(|record| log.offer(record));
     }
 }
 
