@@ -202,11 +202,15 @@ impl Drop for Open {
             None => (Reason::DeadlineExceeded, Client::Expired),
             Some(_) => (Reason::CallerGone, Client::Gone),
         };
-        record.ends(&Err(Error::refuse(reason).with_sent(self.sent())), &self.context, client);
+        let result = Err(Error::refuse(reason).with_sent(self.sent()));
+        record.ends(&result, &self.context, client);
         // It cannot be waited for here, and nothing of the answer has reached anybody.
+        let log = &self.audit.log;
         match self.context.is_intended() || self.context.is_maybe_intended() {
-            true => self.audit.log.owe(&record),
-            false => self.audit.log.offer(&record),
+            true => log.owe(&record),
+            false => {
+                log.fold().of(record, &result, &self.context).into_iter().for_each(|record| log.offer(&record));
+            }
         }
     }
 }

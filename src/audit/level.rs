@@ -59,8 +59,7 @@ pub struct Invalid {
 const UNKNOWN_METHOD: &str =
     "must be `read`, `mutate`, `secret` or the name of a method, like `CreatePrebuild`";
 const UNKNOWN_ORG: &str = "is the id of no org";
-const NEVER_NONE: &str =
-    "must not be `none`: calls that change something or return a secret are always on record";
+const NEVER_NONE: &str = "must not be `none`: only reads may leave no record";
 
 impl Levels {
     /// The level of a call.

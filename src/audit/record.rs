@@ -62,7 +62,7 @@ struct About {
     policy: Option<Version>,
     rulings: Vec<Ruling>,
     facts: Option<Facts>,
-    /// When the rules judged it.
+    /// When the rules judged it, or it was refused without them.
     decided: Option<SystemTime>,
     attempts: Vec<Attempt>,
     unknown: Unknown,
@@ -302,6 +302,10 @@ impl Record {
 
     fn end_as(&mut self, end: End) {
         if let Some(about) = &mut self.about {
+            // What no rule has judged was decided by its refusal.
+            if self.stage == AuditStage::Reject {
+                about.decided.get_or_insert(self.time);
+            }
             about.end = Some(end);
         }
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Config, ConfigError, Identity, Resolved, keys};
 use crate::{
-    front, limit, policy, server, telemetry,
+    audit, front, limit, policy, server, telemetry,
     upstream::{self, Parting},
 };
 
@@ -84,6 +84,9 @@ fn the_example_resolves_with_and_without_what_is_optional() {
     let redis_password = directory.path().join("redis-password");
     fs::write(&redis_password, "acme-token-1-of-redis\n").unwrap();
     fs::set_permissions(&redis_password, Permissions::from_mode(0o600)).unwrap();
+    let hash_keys = directory.path().join("hash-keys");
+    fs::write(&hash_keys, "acme-token-1 CwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCws=\n").unwrap();
+    fs::set_permissions(&hash_keys, Permissions::from_mode(0o440)).unwrap();
     for (text, count) in [(EXAMPLE.to_owned(), 2), (full_example(), 4)] {
         let text = text.replace("/run/secrets/acme-token", &token.display().to_string());
         let text = text.replace("/run/secrets/page-key", &page_key.display().to_string());
@@ -92,6 +95,7 @@ fn the_example_resolves_with_and_without_what_is_optional() {
         let text = text.replace("/etc/prebuild-gateway/policy.toml", &policy.display().to_string());
         let text = text.replace("/etc/prebuild-gateway/idp-ca.pem", &ca.display().to_string());
         let text = text.replace("/etc/prebuild-gateway/ci-jwks.json", &jwks.display().to_string());
+        let text = text.replace("/run/secrets/audit-hash-keys", &hash_keys.display().to_string());
         let text = text.replace("/run/secrets/redis-password", &redis_password.display().to_string());
         let text = text.replace("/etc/prebuild-gateway/redis-ca.pem", &ca.display().to_string());
         // As it stands it is no cluster, and has but one server.
@@ -144,6 +148,7 @@ fn the_example_has_the_defaults() {
     same("reflection", &example.reflection, &front::reflect::Config::default());
     same("deadline", &example.deadline, &front::deadline::Config::default());
     same("limits", &example.limits, &limit::Config::default());
+    same("audit", &example.audit, &audit::Config::at(example.audit.directory.clone()));
     same("tenancy", &example.tenancy, &upstream::Mode::default());
     same("policy", &example.policy, &policy::Source::default());
     same("validation", &example.validation, &policy::Config::default());
@@ -168,6 +173,8 @@ fn the_example_and_the_schema_have_the_same_keys() {
     ] {
         shown.insert(key.to_owned());
     }
+    // What stands there in a table has the names of methods and orgs.
+    shown.retain(|key| !key.starts_with("audit.level.methods.") && !key.starts_with("audit.level.orgs."));
     assert_eq!(shown, declared);
     assert!(declared.contains("orgs[].credential.env") && declared.contains("limits.refusals.burst"));
 }

@@ -236,6 +236,8 @@ fn intents_have_one_end() {
     assert_eq!((report(&forge, &[]).fault, report(&forge, &[]).open), (None, 1));
     forge.record("shutdown", &json!({}), json!({}));
     assert_eq!(bad(&forge, &[]), (open, Reason::Open));
+    forge.checkpoint();
+    assert_eq!(bad(&forge, &[]), (open, Reason::Open));
     // Recovered at the next start.
     forge.segment();
     forge.end("recovered", call);

@@ -38,7 +38,7 @@ def segments(directory):
     return found
 
 def verify(directory, key, kept):
-    prev, log, calls, begins, pruned, signed, stage, size, tree, met = None, None, {}, {}, [], -1, None, 0, [], []
+    prev, log, calls, begins, pruned, signed, last, size, tree, met = None, None, {}, {}, [], -1, None, 0, [], []
     for number, lines, first in segments(directory):
         if begins:
             need(size == first["trusted"] <= number, size, f"missing, or too many, before segment {number}")
@@ -60,14 +60,14 @@ def verify(directory, key, kept):
             if stage == "checkpoint":
                 need(opened(own["checkpoint"], key) == (size, root(tree)), size, "a checkpoint of another tree")
                 need(key.split("+")[0].endswith("/" + log.decode()), size, "a key for another log")
-                signed = size
+                signed, stage = size, last
             if stage == "pruned":
                 pruned.append((size, own["size"]))
                 need(root(hashes(begins.get(own["size"], []))) == plain(own["root"]) or own["size"] not in begins, size, "another root of what was pruned")
-            push(tree, size, prev)
+            push(tree, size, prev); last = stage
         size = number + len(lines)
     need(not begins or min(begins) == 0 or any(at < signed and end >= min(begins) for at, end in pruned), 0, "missing, and not pruned")
-    need(stage != "shutdown" or all(at is None for at in calls.values()), size, "an intent has no end")
+    need(last != "shutdown" or all(at is None for at in calls.values()), size, "an intent has no end")
     need(not kept or any(met) or (size, root(tree)) == kept, size, "not the log that the checkpoint is of")
     return size
 

@@ -111,7 +111,6 @@ impl Gateways {
             request: wire,
             deadline: Deadline::at(Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE)),
             metadata: metadata(&request.request_headers),
-            unknown: Vec::new(),
             gone: gone.clone(),
             place: None,
             bound: Bound::default(),

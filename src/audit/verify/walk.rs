@@ -174,7 +174,8 @@ impl<'a> Walk<'a> {
                 let _: IgnoredAny = serde_json::from_str(text).map_err(|_| Reason::Json)?;
             }
         }
-        self.ended = stage == "shutdown";
+        // A checkpoint speaks for the last word, too.
+        self.ended = stage == "shutdown" || self.ended && stage == "checkpoint";
         self.tree.push(leaf);
         self.prev = Some(leaf);
         self.bytes += record.len() as u64 + 1;
