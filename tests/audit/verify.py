@@ -61,7 +61,7 @@ def verify(directory, key, kept):
                 need(opened(own["checkpoint"], key) == (size, root(tree)), size, "a checkpoint of another tree")
                 need(key.split("+")[0].endswith("/" + log.decode()), size, "a key for another log")
                 signed, stage = size, last
-            if stage == "pruned":
+            elif stage == "pruned":
                 pruned.append((size, own["size"]))
                 need(root(hashes(begins.get(own["size"], []))) == plain(own["root"]) or own["size"] not in begins, size, "another root of what was pruned")
             push(tree, size, prev); last = stage
