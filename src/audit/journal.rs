@@ -29,6 +29,8 @@ mod tests;
 const PUBLIC_KEY: &str = "key.pub";
 /// The longest record: what a call's end may need, whatever upstream has answered.
 pub(super) const MAX_RECORD: u64 = 16 << 10;
+/// Of it, what a line begins with, at most.
+const BEGINNING: u64 = 1 << 10;
 /// Beside the ends: a gap, a checkpoint, the end of the process, and one to spare.
 const SPARE: u64 = 4 * MAX_RECORD;
 /// Between two checkpoints, where there is something new. With a group's time and a tick it is below a second.
@@ -157,11 +159,11 @@ impl Journal {
         // Only ends need no more room than was kept for them.
         if drafts.iter().any(|draft| !self.open.is_end(draft)) {
             let opens = drafts.iter().filter(|draft| draft.stage == AuditStage::Intent).count() as u64;
-            let bytes = drafts.iter().map(|draft| draft.tail.len() as u64 + 512).sum::<u64>();
+            let bytes = drafts.iter().map(|draft| draft.tail.len() as u64 + BEGINNING).sum::<u64>();
             self.reserve(bytes + opens * MAX_RECORD)?;
         }
         let first = self.chain.next();
-        let mut lines = Vec::with_capacity(drafts.iter().map(|draft| draft.tail.len() + 512).sum());
+        let mut lines = Vec::new();
         for draft in drafts {
             self.chain.add(&draft.tail, &mut lines);
         }

@@ -33,6 +33,8 @@ const CLOSED_MODE: u32 = 0o400;
 pub(super) struct Segment {
     path: PathBuf,
     file: File,
+    /// As it was made: not every file system keeps all of a mode.
+    made: (u32, u64),
     first: u64,
     size: u64,
     /// So far there are blocks for it.
@@ -62,7 +64,9 @@ impl Segment {
             OpenOptions::new().create_new(true).append(true).mode(MODE).custom_flags(flags).open(&path)?;
         // Whatever the umask is.
         file.set_permissions(Permissions::from_mode(MODE))?;
-        Ok(Self { path, file, first, size: 0, reserved: 0, can_reserve: true, opened: Instant::now() })
+        let made = file.metadata()?;
+        let made = (made.mode(), made.nlink());
+        Ok(Self { path, file, made, first, size: 0, reserved: 0, can_reserve: true, opened: Instant::now() })
     }
 
     pub(super) fn first(&self) -> u64 {
@@ -138,14 +142,11 @@ impl Segment {
         if (open.dev(), open.ino()) != (named.dev(), named.ino()) {
             return Err(replaced("the file was replaced"));
         }
-        if open.nlink() != 1 {
-            return Err(replaced("the file has another name, too"));
-        }
         if open.len() != self.size {
             return Err(replaced("the file was cut or written by another"));
         }
-        if open.mode() & 0o7777 != MODE {
-            return Err(replaced("the file's mode was changed"));
+        if (open.mode(), open.nlink()) != self.made {
+            return Err(replaced("the file's mode was changed, or it has another name, too"));
         }
         Ok(())
     }
