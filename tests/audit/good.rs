@@ -202,6 +202,17 @@ fn all_that_is_before_a_segment_may_be_void() {
     assert_eq!(report(&forge, &[]).fault, None);
 }
 
+/// What anybody can add to a log: that all of it is void, and a tree that is the right one.
+#[test]
+fn a_log_that_is_called_void_is_not_what_a_kept_checkpoint_says() {
+    let mut forge = small("gateway-0");
+    let (kept, size) = (forge.note(), forge.next());
+    forge.segment_after_failure(0);
+    forge.segments.drain(..5);
+    assert_eq!(report(&forge, &[]).fault, None);
+    assert_eq!(bad(&forge, &[&kept]), (size, Reason::Incomparable));
+}
+
 #[test]
 fn what_is_pruned_may_be_gone_once_that_is_signed() {
     let mut forge = small("gateway-0");

@@ -47,7 +47,7 @@ def verify(directory, key, kept):
         prev, size, tree, begins[number] = prev if size == number else None, number, hashes(first["tree"]), first["tree"]
         need(len(tree) == number.bit_count(), number, "no such tree")
         for size, line in enumerate(lines, number):
-            met.append((size, root(tree)) == kept and (size > number or len(begins) == 1 or first["trusted"] == number))
+            met.append((size, root(tree)) == kept and (size > number or first["trusted"] == number))
             begin = BEGIN.match(line)
             need(begin and len(line) < 65536 and int(begin[1]) == size and begin[2] == (log or begin[2]), size, "not this record")
             need(prev in (None, *hashes([begin[3].decode()])), size, "another prev")

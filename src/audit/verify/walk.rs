@@ -101,7 +101,7 @@ impl<'a> Walk<'a> {
         self.pruned.begin(first, self.tree.root());
         // A tree that it goes on from over void records is what anybody may have written: that it is the one of a
         // checkpoint that was kept does not show that those records were ever void.
-        if trusted == first || self.first == first {
+        if before.trusted == first {
             self.pass()?;
         }
         self.push(begin.stage, record, leaf).map_err(bad)
