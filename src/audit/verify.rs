@@ -115,7 +115,7 @@ pub enum Reason {
     Open,
     #[error("names another root of what was pruned")]
     Pruned,
-    #[error("is the oldest one, and no signed record says that those before it were pruned")]
+    #[error("is missing with all before it, and no signed record says that they were pruned")]
     Unpruned,
     #[error("is not there, but is in the checkpoint that was kept: the log was cut or rolled back")]
     RolledBack,

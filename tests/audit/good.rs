@@ -181,6 +181,38 @@ fn a_file_of_void_records_may_be_gone() {
     assert_eq!(bad(&forge, &[]).0, forge.segments[3].first + forge.segments[3].lines.len() as u64);
 }
 
+/// The only file of a log was cut while it was written.
+#[test]
+fn all_that_is_before_a_segment_may_be_void() {
+    let mut forge = Forge::new("gateway-0");
+    forge.call();
+    let kept = forge.checkpoint();
+    let void = forge.next();
+    forge.segment_after_failure(0);
+    forge.checkpoint();
+    for left in [1, 0] {
+        let told = report(&forge, &[]);
+        assert_eq!((told.fault, told.first, told.records), (None, void, forge.next()));
+        assert_eq!(told.void, std::slice::from_ref(&(0..void)));
+        // Somebody was told of them.
+        assert_eq!(bad(&forge, &[&kept]), (3, Reason::Incomparable));
+        forge.segments[0].lines.truncate(left);
+    }
+    forge.forget(1);
+    assert_eq!(report(&forge, &[]).fault, None);
+}
+
+/// What anybody can add to a log: that all of it is void, and a tree that is the right one.
+#[test]
+fn a_log_that_is_called_void_is_not_what_a_kept_checkpoint_says() {
+    let mut forge = small("gateway-0");
+    let (kept, size) = (forge.note(), forge.next());
+    forge.segment_after_failure(0);
+    forge.segments.drain(..5);
+    assert_eq!(report(&forge, &[]).fault, None);
+    assert_eq!(bad(&forge, &[&kept]), (size, Reason::Incomparable));
+}
+
 #[test]
 fn what_is_pruned_may_be_gone_once_that_is_signed() {
     let mut forge = small("gateway-0");
@@ -191,7 +223,7 @@ fn what_is_pruned_may_be_gone_once_that_is_signed() {
     // Announced, but not signed: anybody can write that.
     let mut announced = forge.fork();
     announced.forget(2);
-    assert_eq!(bad(&announced, &[]), (first, Reason::Unpruned));
+    assert_eq!(bad(&announced, &[]), (first - 1, Reason::Unpruned));
     forge.checkpoint();
     assert_eq!(report(&forge, &[]).fault, None);
     // The removal stops half way.

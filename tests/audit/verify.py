@@ -5,6 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 BEGIN = re.compile(
     rb'\{"metadata":\{"sequence":(0|[1-9]\d*),"log_name":"([^"\\]+)","log_version":"1","product":\{"name":"prebuild-gateway","vendor'
     rb'_name":"prebuild-gateway","version":"[^"\\]+"\},"version":"1\.6\.0"\},"unmapped":\{"prev":"([0-9a-f]{64})","stage":"([a-z]+)"[,}]')
+ENDS = "outcome", "reject", "recovered"
 sha = lambda data: hashlib.sha256(data).digest()
 plain = lambda text: base64.b64decode(text, validate=True)
 hashes = lambda texts: [bytes.fromhex(text) for text in texts]
@@ -15,8 +16,7 @@ def push(tree, size, leaf):
 def need(good, record, why):
     if not good: raise ValueError(f"record {record}: {why}")
 
-def opened(note, key):
-    """The size and the root of a checkpoint, if the key has signed it."""
+def opened(note, key):  # the size and the root of a checkpoint, if the key has signed it
     origin, key_id, public = key.strip().split("+", 2)
     need(plain(public)[0] == 1 and sha(f"{origin}\n".encode() + plain(public))[:4].hex() == key_id, "-", "no verifier key")
     text, below = re.fullmatch(r"(.*\n)\n((?:— [^ \n]+ [^ \n]+\n)+)", note, re.DOTALL).groups()
@@ -39,6 +39,7 @@ def segments(directory):
 
 def verify(directory, key, kept):
     prev, log, calls, begins, pruned, signed, last, size, tree, met = None, None, {}, {}, [], -1, None, 0, [], []
+    base = next((first["trusted"] for _, _, first in segments(directory)), 0)  # from here to the first segment all is void
     for number, lines, first in segments(directory):
         if begins:
             need(size == first["trusted"] <= number, size, f"missing, or too many, before segment {number}")
@@ -46,7 +47,7 @@ def verify(directory, key, kept):
         prev, size, tree, begins[number] = prev if size == number else None, number, hashes(first["tree"]), first["tree"]
         need(len(tree) == number.bit_count(), number, "no such tree")
         for size, line in enumerate(lines, number):
-            met.append((size, root(tree)) == kept and (size > number or len(begins) == 1 or first["trusted"] == number))
+            met.append((size, root(tree)) == kept and (size > number or first["trusted"] == number))
             begin = BEGIN.match(line)
             need(begin and len(line) < 65536 and int(begin[1]) == size and begin[2] == (log or begin[2]), size, "not this record")
             need(prev in (None, *hashes([begin[3].decode()])), size, "another prev")
@@ -54,19 +55,18 @@ def verify(directory, key, kept):
             need((stage == "segment") == (size == number), size, "not the first record of its segment, or not the kind that is")
             uid, own = record.get("api", {}).get("request", {}).get("uid"), record["unmapped"]
             need(stage != "intent" or calls.setdefault(uid, size) == size, size, "a second intent")
-            if stage in ("outcome", "reject", "recovered") and uid in calls:
-                need(calls[uid] is not None, size, "a second end")
-                calls[uid] = None
+            need(stage not in ENDS or calls.get(uid, 0) is not None, size, "a second end")
+            calls |= {uid: None} if stage in ENDS and uid in calls else {}
             if stage == "checkpoint":
-                need(opened(own["checkpoint"], key) == (size, root(tree)), size, "a checkpoint of another tree")
                 need(key.split("+")[0].endswith("/" + log.decode()), size, "a key for another log")
-                signed, stage = size, last
-            elif stage == "pruned":
-                pruned.append((size, own["size"]))
-                need(root(hashes(begins.get(own["size"], []))) == plain(own["root"]) or own["size"] not in begins, size, "another root of what was pruned")
-            push(tree, size, prev); last = stage
+                need(opened(own["checkpoint"], key) == (size, root(tree)), size, "a checkpoint of another tree")
+                signed = size
+            pruned += [(size, own["size"])] if stage == "pruned" else []
+            need(stage != "pruned" or own["size"] not in begins or root(hashes(begins[own["size"]])) == plain(own["root"]), size, "another root")
+            push(tree, size, prev); last = last if stage == "checkpoint" else stage
         size = number + len(lines)
-    need(not begins or min(begins) == 0 or any(at < signed and end >= min(begins) for at, end in pruned), 0, "missing, and not pruned")
+    pruned = base == 0 or any(at < signed and end >= base for at, end in pruned)
+    need(pruned and base <= min(begins, default=0), base, "what is before is missing, and was not pruned")
     need(last != "shutdown" or all(at is None for at in calls.values()), size, "an intent has no end")
     need(not kept or any(met) or (size, root(tree)) == kept, size, "not the log that the checkpoint is of")
     return size

@@ -108,6 +108,15 @@ def pruned(log):
         file.unlink()
 
 
+def cut(log):
+    log.calls(2)
+    file = log.file
+    log.segment(0)
+    log.calls(1)
+    log.checkpoint()
+    file.write_bytes(file.read_bytes()[:-100])
+
+
 def ended(log):
     plain(log)
     log.record("intent", "crashed")
@@ -117,7 +126,7 @@ def ended(log):
     log.record("shutdown")
 
 
-@pytest.fixture(params=[plain, failed, pruned, ended])
+@pytest.fixture(params=[plain, failed, pruned, cut, ended])
 def made(request, tmp_path):
     log = Log(tmp_path / "gateway-0")
     request.param(log)

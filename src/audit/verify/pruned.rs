@@ -12,6 +12,8 @@ use super::{Bad, Hash, Reason};
 pub(super) struct Pruned {
     /// The root of the tree that each segment of the log begins with.
     begins: BTreeMap<u64, Hash>,
+    /// The records before this one are not there, and are not void.
+    base: u64,
     /// The records before this one are removed by a record that no checkpoint stands behind yet.
     said: u64,
     /// The same, where one does: nobody without the key can have written it.
@@ -34,6 +36,10 @@ impl Pruned {
         self.begins.insert(first, root);
     }
 
+    pub(super) fn base(&mut self, trusted: u64) {
+        self.base = trusted;
+    }
+
     pub(super) fn take(&mut self, sequence: u64, record: &[u8]) -> Result<(), Reason> {
         let removed: Record = serde_json::from_slice(record).map_err(|_| Reason::Field("size"))?;
         let Removed { size, root } = removed.unmapped;
@@ -50,11 +56,8 @@ impl Pruned {
         self.signed = self.said;
     }
 
-    /// Whether what is before the oldest segment was pruned.
+    /// Whether what is before the oldest segment was pruned, as far as it is not void.
     pub(super) fn finish(&self) -> Result<(), Bad> {
-        match self.begins.first_key_value() {
-            Some((first, _)) if *first > self.signed => Err((*first, Reason::Unpruned)),
-            Some(_) | None => Ok(()),
-        }
+        if self.base <= self.signed { Ok(()) } else { Err((self.base - 1, Reason::Unpruned)) }
     }
 }

@@ -86,6 +86,7 @@ impl<'a> Walk<'a> {
             self.reach(first, before.trusted)?;
         } else {
             (self.begun, self.first) = (true, first);
+            self.base(first, before.trusted)?;
         }
         let trusted = self.tree.size();
         if trusted < first {
@@ -100,7 +101,7 @@ impl<'a> Walk<'a> {
         self.pruned.begin(first, self.tree.root());
         // A tree that it goes on from over void records is what anybody may have written: that it is the one of a
         // checkpoint that was kept does not show that those records were ever void.
-        if trusted == first || self.first == first {
+        if before.trusted == first {
             self.pass()?;
         }
         self.push(begin.stage, record, leaf).map_err(bad)
@@ -127,6 +128,18 @@ impl<'a> Walk<'a> {
             Ordering::Greater => Err((trusted, Reason::Doubled(first))),
             Ordering::Equal => Ok(()),
         }
+    }
+
+    /// What is before the oldest segment that counts: void, and before that pruned.
+    fn base(&mut self, first: u64, trusted: u64) -> Result<(), Bad> {
+        if trusted > first {
+            return Err((first, Reason::Field("trusted")));
+        }
+        if trusted < first {
+            self.void.push(trusted..first);
+        }
+        self.pruned.base(trusted);
+        Ok(())
     }
 
     /// Whether their tree is the one that the segment goes on from.

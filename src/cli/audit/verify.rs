@@ -65,8 +65,10 @@ fn told(report: &Report, directory: &str, trust: &Trust) -> String {
             void.end - 1
         ));
     }
-    if *first > 0 {
-        line(format!("pruned: what is before record {first}"));
+    let void = report.void.first().filter(|void| void.end == *first);
+    let pruned = void.map_or(*first, |void| void.start);
+    if pruned > 0 {
+        line(format!("pruned: what is before record {pruned}"));
     }
     if report.open > 0 {
         line(format!("calls whose end is not on record yet: {}", report.open));
