@@ -1,13 +1,16 @@
 //! What a record says, stage by stage: part of the format that others read.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant, SystemTime},
+};
 
 use serde_json::{Map, Value, json};
 
-use super::{Client, Record, event::MAX_TAIL};
+use super::{Client, Count, Record, event::MAX_TAIL};
 use crate::{
     audit::tests::read,
-    call::{AttemptKind, Call, Mismatch, MismatchKind, Reply, UnknownField, tests},
+    call::{AttemptKind, Call, Context, Mismatch, MismatchKind, Reply, RequestId, UnknownField, tests},
     error::{Error, Reason},
     proto::gitpod::v1 as pb,
     rpc::{CANCEL_PREBUILD, LIST_PREBUILDS, Object, Seen},
@@ -197,6 +200,70 @@ fn what_the_gateway_tells_of_its_log_is_as_documented() {
             "src_endpoint": {"name": "prebuild-gateway"},
         })
     );
+}
+
+#[test]
+fn a_strangers_reject_and_what_counts_others_like_it_are_as_documented() {
+    let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
+    let context = Context::new(RequestId::new(), Instant::now(), Some(peer));
+    context.set_protocol("connect");
+    let reject = Record::refused(&context, &Error::refuse(Reason::Unauthenticated));
+    let mut expected = json!({
+        "unmapped": {
+            "stage": "reject",
+            "time": "TIME",
+            "protocol": "connect",
+            "decided": "TIME",
+            "decision": "refused",
+            "forwarded": "no",
+            "client": "there",
+            "latency_us": "LATENCY",
+        },
+        "class_uid": 6003,
+        "category_uid": 6,
+        "activity_id": 0,
+        "type_uid": 600_300,
+        "severity_id": 2,
+        "time": "MILLIS",
+        "status_id": 2,
+        "status_code": "UNAUTHENTICATED",
+        "duration": "MILLIS",
+        "actor": {"app_name": "unknown", "authorizations": [{"decision": "refused"}]},
+        "api": {
+            "operation": "unknown",
+            "service": {"name": "unknown"},
+            "request": {"uid": "REQUEST"},
+            "response": {"code": 16, "message": "UNAUTHENTICATED", "error": "UNAUTHENTICATED"},
+        },
+        "src_endpoint": {"ip": "127.0.0.1", "port": 40_000},
+    });
+    let mut shown_reject = shown(&reject);
+    shown_reject["unmapped"]["decided"] = "TIME".into();
+    assert_eq!(shown_reject, expected);
+
+    let first = SystemTime::UNIX_EPOCH;
+    let count = Count { number: 7, first, last: first + Duration::from_secs(9) };
+    let own = [
+        ("stage", json!("aggregate")),
+        ("count", json!(7)),
+        ("first", json!("1970-01-01T00:00:00.000000Z")),
+        ("last", json!("1970-01-01T00:00:09.000000Z")),
+    ];
+    for (key, value) in own {
+        expected["unmapped"][key] = value;
+    }
+    expected["count"] = 7.into();
+    for (of, key) in [
+        ("/unmapped", "decided"),
+        ("/unmapped", "client"),
+        ("/unmapped", "latency_us"),
+        ("/api", "request"),
+        ("/src_endpoint", "port"),
+        ("", "duration"),
+    ] {
+        expected.pointer_mut(of).unwrap().as_object_mut().unwrap().remove(key).unwrap();
+    }
+    assert_eq!(shown(&reject.like().counted(count)), expected);
 }
 
 /// What refused is in the record of a refusal: the effective request, with the object that it is about.
