@@ -18,7 +18,7 @@ use tower::{Layer as _, Service, util::option_layer};
 
 use crate::{
     admin::{self, Check, Readiness, Status},
-    audit,
+    audit::{self, ship::Shipping},
     budget::Budgets,
     config::{Callers, Config, Resolved},
     front::{Front, HttpRequest, HttpResponse, Peers, Reflect},
@@ -68,6 +68,7 @@ pub struct App {
     grace: Duration,
     serving: JoinHandle<server::Summary>,
     operating: JoinHandle<Result<server::Summary, server::Invalid>>,
+    shipping: Shipping,
 }
 
 /// The sockets to serve on; port 0 is any.
@@ -156,8 +157,10 @@ impl App {
 
     fn begin(ground: Ground, listeners: Listeners) -> Result<Self, StartError> {
         let Ground { resolved, server, metrics, learn, orgs, mut files, store } = ground;
-        let Resolved { config, tls, callers, policy, policy_file, way, request_metadata, .. } = resolved;
+        let Resolved { config, tls, callers, policy, policy_file, way, request_metadata, sinks, .. } =
+            resolved;
         let log = audit::Log::open(&config.audit, metrics.clone())?;
+        let shipping = Shipping::begin(&log, sinks, &metrics);
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
         let budgets = budgets::begin(&config, &learn, &way.parting, store.as_ref(), &metrics);
@@ -217,7 +220,7 @@ impl App {
         });
         let serving = serve(server, tls, listeners.gateway, routes, drain.clone(), opening);
         let operating = tokio::spawn(admin::serve(listeners.admin, state.clone(), stop.clone()));
-        Ok(Self { gateway, admin, state, drain, stop, grace, serving, operating })
+        Ok(Self { gateway, admin, state, drain, stop, grace, serving, operating, shipping })
     }
 
     /// The audit log, for what wants to see it end.
@@ -248,6 +251,7 @@ impl App {
         let _over = tokio::time::timeout_at(until, self.state.tasks.wait()).await;
         let tasks_lost = self.state.tasks.len();
         self.state.log.close().await;
+        self.shipping.end().await;
         self.stop.cancel();
         let _ended = self.operating.await;
         Ended { requests_lost: summary.requests_lost, tasks_lost }
@@ -302,6 +306,13 @@ fn limits(store: &Store) -> Check {
     trouble.into_iter().fold(check, |check, fault| check.with_detail(fault.to_string()))
 }
 
+/// Shown only: at the cap the log goes on, and the oldest records go, or are kept for sinks.
+fn room(log: &audit::Log) -> Check {
+    let warning = log.fill();
+    let check = Check::shown("audit.keep_bytes", warning.is_none());
+    warning.into_iter().fold(check, |check, warning| check.with_detail(warning.to_string()))
+}
+
 impl Status for State {
     fn ready(&self) -> Readiness {
         let draining = self.draining.load(Ordering::Relaxed);
@@ -311,6 +322,7 @@ impl Status for State {
             Check::required("not_draining", !draining),
             Check::shown("upstream", self.health.upstream_is_reachable()),
         ];
+        checks.push(room(&self.log));
         checks.push(policies::check(&self.policy, &self.files));
         checks.extend(self.files.checks());
         checks.extend(self.orgs.checks(self.learn.organizations()));

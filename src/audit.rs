@@ -23,6 +23,7 @@ mod chain;
 pub mod checkpoint;
 mod config;
 mod detail;
+mod fill;
 pub mod fold;
 pub mod hash;
 mod instance;
@@ -34,12 +35,14 @@ mod log;
 pub mod note;
 mod open;
 pub mod prove;
+mod reach;
 pub mod read;
 pub mod record;
 mod recover;
 mod redact;
 mod retention;
 mod segment;
+pub mod ship;
 mod signer;
 #[cfg(test)]
 mod tests;
@@ -49,6 +52,7 @@ mod writer;
 
 pub use config::{Config, KeyFile};
 pub use detail::Detail;
+pub use fill::Warning as FillWarning;
 pub use log::{Log, OpenError, Unavailable};
 use record::{Client, Record};
 

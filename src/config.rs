@@ -39,6 +39,7 @@ mod org;
 mod parting;
 mod policy_file;
 mod redis;
+mod shipped;
 #[cfg(test)]
 mod tests;
 mod upstream_tokens;
@@ -141,6 +142,8 @@ pub struct Resolved {
     pub request_metadata: AllowList,
     /// Where limits are kept that all replicas share.
     pub redis: Option<store::Server>,
+    /// Where the audit log is shipped to.
+    pub sinks: Vec<audit::ship::Target>,
 }
 
 /// Who may call.
@@ -212,7 +215,7 @@ impl Config {
     ///
     /// # Errors
     /// The first key that cannot be served with.
-    pub fn resolve(self, env: Env<'_>) -> Result<Resolved, ConfigError> {
+    pub fn resolve(mut self, env: Env<'_>) -> Result<Resolved, ConfigError> {
         let invalid = |section: &str, invalid: server::Invalid| {
             ConfigError::new(format_args!("{section}.{}", invalid.key), invalid.problem)
         };
@@ -249,6 +252,8 @@ impl Config {
         });
         let organizations = organizations.collect();
         let redis = redis::resolve(&self.limits, env)?;
+        let sinks = shipped::resolve(&self.audit, env)?;
+        audited::keep_a_day(&mut self.audit, &policy)?;
         Ok(Resolved {
             config: self,
             tls,
@@ -266,6 +271,7 @@ impl Config {
             },
             request_metadata,
             redis,
+            sinks,
         })
     }
 }
@@ -285,6 +291,9 @@ fn secret(path: &str) -> Option<&'static str> {
         "limits.redis.password" => {
             Some("must be { file = \"PATH\" } or { env = \"NAME\" }, never the password itself")
         }
+        path if path.starts_with("audit.ship") => Some(
+            "must be as deploy/gateway.example.toml says; secrets are { file = \"PATH\" } or { env = \"NAME\" }",
+        ),
         path if path.ends_with(".credential") => {
             Some("must be { file = \"PATH\" } or { env = \"NAME\" }, never the token itself")
         }

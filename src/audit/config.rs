@@ -5,15 +5,21 @@ use std::{path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{key::Origin, level::Levels};
+use super::{key::Origin, level::Levels, ship};
 
 /// Read whole at start, so that it bounds how long that takes.
 const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
 const DEFAULT_SEGMENT_AGE: Duration = Duration::from_secs(24 * 3600);
-/// At some 3 KiB a mutation that is one a second for a month.
+/// Of a policy with low rates: at some 3 KiB a mutation that is one a second for a month.
 const DEFAULT_KEEP_BYTES: u64 = 8 << 30;
 /// What auditors ask for is a year, and some time to ask.
 const DEFAULT_KEEP_AGE: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// About what a record takes at level `metadata`; at the others the messages come on top, up to 16 KiB a record.
+const RECORD_BYTES: f64 = 1536.0;
+/// Its intent and its outcome.
+const RECORDS_OF_A_CHANGE: f64 = 2.0;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// With `-100` behind it, it is a file's name; with the origin before it, a key's.
 const MAX_INSTANCE: usize = 200;
@@ -53,13 +59,16 @@ pub struct Config {
     #[serde(default = "default_segment_age", with = "humantime_serde")]
     #[schemars(with = "String")]
     pub segment_age: Duration,
-    /// Of more bytes than this the oldest files are removed: at least four times `segment_bytes`.
-    #[serde(default = "default_keep_bytes")]
-    pub keep_bytes: u64,
+    /// Of more bytes than this the oldest files are removed: at least four times `segment_bytes`, and what a day takes at
+    /// the rates of the policy. By default that, and at least 8 GiB.
+    pub keep_bytes: Option<u64>,
     /// Files that are older are removed: at least 1d.
     #[serde(default = "default_keep_age", with = "humantime_serde")]
     #[schemars(with = "String")]
     pub keep_age: Duration,
+    /// Where the records also go, from the log itself. What not every one of these has taken is not removed.
+    #[serde(default)]
+    pub ship: Vec<ship::Config>,
 }
 
 /// Where keys are. The config itself never holds one.
@@ -84,9 +93,27 @@ impl Config {
             reads_pass: false,
             segment_bytes: DEFAULT_SEGMENT_BYTES,
             segment_age: DEFAULT_SEGMENT_AGE,
-            keep_bytes: DEFAULT_KEEP_BYTES,
+            keep_bytes: None,
             keep_age: DEFAULT_KEEP_AGE,
+            ship: Vec::new(),
         }
+    }
+
+    /// The least that is to be kept of a log: what `reads` and `changes` per second make of it in a day.
+    pub fn day(reads: f64, changes: f64) -> u64 {
+        let records = reads + RECORDS_OF_A_CHANGE * changes;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a cast of floats saturates"
+        )]
+        let bytes = (records * RECORD_BYTES * DAY.as_secs_f64()) as u64;
+        bytes
+    }
+
+    /// Where `keep_bytes` does not say it.
+    pub fn kept_by_default(day: u64) -> u64 {
+        day.max(DEFAULT_KEEP_BYTES)
     }
 
     /// Whether the instance's name is good for a directory, and for a line of JSON.
@@ -122,10 +149,6 @@ fn default_segment_bytes() -> u64 {
 
 fn default_segment_age() -> Duration {
     DEFAULT_SEGMENT_AGE
-}
-
-fn default_keep_bytes() -> u64 {
-    DEFAULT_KEEP_BYTES
 }
 
 fn default_keep_age() -> Duration {

@@ -6,15 +6,16 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 use super::{
     chain::{Chain, OpenIntents},
     instance::{self, Instance},
     line::Draft,
+    reach::{Positions, Reach},
     record::{Record, recovered},
-    recover::{self, Past, recover},
+    recover::{Past, recover},
     retention::{Closed, Retention},
     segment::{self, Segment},
     signer::{self, LogSigner, Signer},
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::telemetry::metrics::AuditStage;
 
+mod kept;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +47,8 @@ pub(super) struct Settings {
     /// So is one that is older, if there is something in it.
     pub(super) segment_age: Duration,
     pub(super) retention: Retention,
+    /// What sinks have taken of it; nothing else may be removed.
+    pub(super) shipped: Positions,
 }
 
 /// The log.
@@ -64,6 +68,11 @@ pub(super) struct Journal {
     /// What is on stable storage, in files that can be reached.
     trusted: Frontier,
     checkpoint: Checkpoint,
+    /// Those who read along.
+    reach: watch::Sender<Reach>,
+    /// Bytes of all segments since it was opened.
+    written: u64,
+    pruned: u64,
 }
 
 /// The newest one.
@@ -105,6 +114,7 @@ impl Journal {
             signer.named(&name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         signer::replace(&instance.path().join(PUBLIC_KEY), &signer.verifier_key())?;
         let checkpoint = Checkpoint { length: 0, covers: 0, at: Instant::now(), untold: None };
+        let reach = Reach { directory: instance.path().into(), generation: 0, trusted: 0 };
         let mut journal = Self {
             trusted: chain.tree().clone(),
             begun: chain.tree().clone(),
@@ -117,6 +127,9 @@ impl Journal {
             chain,
             open: OpenIntents::default(),
             checkpoint,
+            reach: watch::Sender::new(reach),
+            written: 0,
+            pruned: 0,
         };
         let now = SystemTime::now();
         let ends: Vec<_> = open
@@ -141,6 +154,21 @@ impl Journal {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How far it can be read. Ends with it.
+    pub(super) fn reach(&self) -> watch::Receiver<Reach> {
+        self.reach.subscribe()
+    }
+
+    /// Bytes that were written to it since it was opened.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Segments that were removed since then.
+    pub(super) fn pruned(&self) -> u64 {
+        self.pruned
     }
 
     /// Whether records can be appended.
@@ -263,10 +291,21 @@ impl Journal {
         let Some(segment) = &mut self.segment else { return Err(not_open()) };
         let written = segment.append(lines).and_then(|()| if sync { segment.sync() } else { Ok(()) });
         written.map_err(|error| self.fail(error))?;
+        self.written += lines.len() as u64;
         if sync {
             self.trusted = self.chain.tree().clone();
+            self.publish(false);
         }
         Ok(())
+    }
+
+    /// Tells those who read along how far they may.
+    fn publish(&self, begins: bool) {
+        let trusted = self.trusted.size();
+        self.reach.send_modify(|reach| {
+            reach.generation += u64::from(begins);
+            reach.trusted = trusted;
+        });
     }
 
     /// Nothing that was written since the last sync counts, nor anything in a file that is not where it was.
@@ -281,6 +320,7 @@ impl Journal {
                 path: segment.path().to_owned(),
                 bytes: segment.size(),
             });
+            self.publish(false);
         }
         Fault::Broken(error)
     }
@@ -310,7 +350,9 @@ impl Journal {
         instance.sync()?;
         self.segment = Some(segment);
         self.begun = begun;
+        self.written += lines.len() as u64;
         self.trusted = self.chain.tree().clone();
+        self.publish(true);
         Ok(())
     }
 
@@ -354,38 +396,6 @@ impl Journal {
         self.chain.add(&Record::own(AuditStage::Checkpoint, members).tail(), lines);
         self.checkpoint =
             Checkpoint { length: self.chain.next(), covers, at: Instant::now(), untold: Some(note) };
-    }
-
-    /// Removes what retention does not keep. Only what a checkpoint speaks for, and after a record that says so.
-    fn prune(&mut self) -> Result<(), Fault> {
-        let Some(current) = &self.segment else { return Ok(()) };
-        let doomed = self.settings.retention.doomed(&self.closed, current.size());
-        let (Some(oldest), 1..) = (self.closed.first().map(|closed| closed.first), doomed) else {
-            return Ok(());
-        };
-        let closed = self.closed.iter().map(|closed| (closed.first, &*closed.path));
-        let rest = closed.chain([(current.first(), current.path())]).enumerate().skip(doomed);
-        // The log goes on from its first record; what has none was lost before.
-        let kept = rest.filter_map(|(index, (first, path))| {
-            let root = recover::root_before(&self.name, path).ok()?;
-            Some((index, first, root))
-        });
-        let Some((index, size, root)) = kept.into_iter().next() else { return Ok(()) };
-        if size > self.checkpoint.covers {
-            return Ok(());
-        }
-        let root = STANDARD.encode(root.as_bytes());
-        let members = [("first", json!(oldest)), ("size", json!(size)), ("root", json!(root))];
-        let mut lines = Vec::new();
-        self.chain.add(&Record::own(AuditStage::Pruned, members_of(members)).tail(), &mut lines);
-        self.sign(&mut lines);
-        self.write(&lines, true)?;
-        for closed in self.closed.drain(..index) {
-            if let Err(error) = std::fs::remove_file(&closed.path) {
-                tracing::warn!(%error, "an audit segment could not be removed");
-            }
-        }
-        Ok(())
     }
 }
 

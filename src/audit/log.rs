@@ -12,14 +12,16 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{sleep, timeout},
 };
 
 use super::{
     Config, PATIENCE,
+    fill::{Fill, Warning},
     fold::{Fold, Kind},
     open,
+    reach::{Positions, Reach},
     record::Record,
     writer::{self, Told, Waiting, Writer},
 };
@@ -43,6 +45,10 @@ struct Shared {
     missed: Arc<AtomicU64>,
     fold: Arc<Fold>,
     healthy: Arc<AtomicBool>,
+    fill: Fill,
+    /// How far it can be read, for those who ship it.
+    reach: watch::Receiver<Reach>,
+    shipped: Positions,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
@@ -86,21 +92,42 @@ impl Log {
     /// The directory or its files cannot be made, read or written, or a key cannot be used.
     pub fn open(config: &Config, metrics: Metrics) -> Result<Self, OpenError> {
         let failed = |source| OpenError { path: config.directory.clone(), source };
-        let journal = open::journal(config).map_err(failed)?;
+        let shipped = Positions::of(config.ship.iter().map(|sink| sink.name()));
+        let journal = open::journal(config, shipped.clone()).map_err(failed)?;
+        let (reach, fill) = (journal.reach(), Fill::default());
         let (queue, entries) = mpsc::channel(QUEUE);
         let (missed, healthy) = (Arc::<AtomicU64>::default(), Arc::new(AtomicBool::new(true)));
         let fold = Arc::<Fold>::default();
-        let told =
-            Told { missed: Arc::clone(&missed), fold: Arc::clone(&fold), healthy: Arc::clone(&healthy) };
+        let told = Told {
+            missed: Arc::clone(&missed),
+            fold: Arc::clone(&fold),
+            healthy: Arc::clone(&healthy),
+            fill: fill.clone(),
+        };
         let writer = Writer::new(journal, told, metrics);
         let thread = writer::spawn(writer, entries).map_err(failed)?;
         let writer = Mutex::new(Some(thread));
-        Ok(Self(Arc::new(Shared { queue, missed, fold, healthy, writer })))
+        Ok(Self(Arc::new(Shared { queue, missed, fold, healthy, fill, reach, shipped, writer })))
     }
 
     /// Whether the last group reached the disk.
     pub fn is_healthy(&self) -> bool {
         self.0.healthy.load(Ordering::Relaxed)
+    }
+
+    /// What there is to say of how full it is.
+    pub fn fill(&self) -> Option<Warning> {
+        self.0.fill.warning()
+    }
+
+    /// How far it can be read. Ends with the writer.
+    pub(super) fn reach(&self) -> watch::Receiver<Reach> {
+        self.0.reach.clone()
+    }
+
+    /// What sinks have taken of it.
+    pub(super) fn shipped(&self) -> &Positions {
+        &self.0.shipped
     }
 
     /// Whether the log could take a record now, as the writer itself finds within `patience`: a directory that is

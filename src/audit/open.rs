@@ -6,12 +6,14 @@ use super::{
     Config,
     instance::Instance,
     journal::{Journal, Settings},
+    reach::Positions,
     recover::is_ended,
     retention::Retention,
     signer::Signer,
 };
 
-pub(super) fn journal(config: &Config) -> io::Result<Journal> {
+/// `shipped` is what is known of the sinks.
+pub(super) fn journal(config: &Config, shipped: Positions) -> io::Result<Journal> {
     let Config { directory, .. } = config;
     // For the gateway's own user alone: it says who did what.
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
@@ -20,7 +22,11 @@ pub(super) fn journal(config: &Config) -> io::Result<Journal> {
         directory: directory.clone(),
         segment_bytes: config.segment_bytes,
         segment_age: config.segment_age,
-        retention: Retention { bytes: config.keep_bytes, age: config.keep_age },
+        retention: Retention {
+            bytes: config.keep_bytes.unwrap_or_else(|| Config::kept_by_default(0)),
+            age: config.keep_age,
+        },
+        shipped,
     };
     let journal = Journal::open(settings.clone(), &config.instance, &signer)?;
     for other in Instance::others(directory, journal.name())? {

@@ -29,7 +29,8 @@ impl Closed {
         Ok(Self { first: named.first, path: named.path, bytes })
     }
 
-    fn age(&self) -> Duration {
+    /// Since its last record was written.
+    pub(super) fn age(&self) -> Duration {
         let modified = fs::metadata(&self.path).and_then(|metadata| metadata.modified());
         modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok()).unwrap_or_default()
     }

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    fill::Fill,
     fold::Fold,
     journal::{Fault, Journal},
     line::Draft,
@@ -49,6 +50,8 @@ pub(super) struct Told {
     /// Refusals that are counted.
     pub(super) fold: Arc<Fold>,
     pub(super) healthy: Arc<AtomicBool>,
+    /// How full the log is.
+    pub(super) fill: Fill,
 }
 
 /// Told when a record is on stable storage, or that it is not.
@@ -205,6 +208,15 @@ impl Writer {
             self.tell_gap();
         }
         self.journal.tell();
+        self.measure();
+    }
+
+    /// How full the log is.
+    fn measure(&mut self) {
+        let figures = self.journal.figures();
+        self.told.fill.note(Instant::now(), self.journal.written(), figures);
+        self.metrics.audit_measured(figures.bytes, figures.cap, figures.oldest);
+        self.metrics.audit_pruned(self.journal.pruned());
     }
 
     /// Records that nobody waits for.

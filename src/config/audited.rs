@@ -7,6 +7,7 @@ use crate::{
     audit::{self, hash::Keys, key::SigningKey},
     call::OrgId,
     file::{self, Access},
+    policy,
 };
 
 /// A segment of the audit log is read whole at start.
@@ -31,6 +32,23 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         Some(named) => check_signing_key(&named.file),
         None => Ok(()),
     }
+}
+
+/// A day must fit, so that what was done yesterday is there when somebody comes to ask: of the records that all orgs
+/// can make at the rates of the policy. Where the config does not say how much is kept, it is that much.
+pub(super) fn keep_a_day(audit: &mut audit::Config, policy: &policy::Edition) -> Result<(), ConfigError> {
+    let needed = policy
+        .sustained()
+        .map(|calls| audit::Config::day(calls.reads, calls.changes))
+        .fold(0, u64::saturating_add);
+    let kept = *audit.keep_bytes.get_or_insert_with(|| audit::Config::kept_by_default(needed));
+    if kept < needed {
+        let problem = format_args!(
+            "must be at least {needed}: a day of records at the rates of the policy (1.5 KiB each, two of a change)"
+        );
+        return Err(ConfigError::new("audit.keep_bytes", problem));
+    }
+    Ok(())
 }
 
 fn check_signing_key(path: &Path) -> Result<(), ConfigError> {
@@ -72,7 +90,7 @@ fn check_bounds(audit: &audit::Config) -> Result<(), ConfigError> {
             "must be from 1min to 30d",
         ),
         (
-            audit.keep_bytes >= 4 * audit.segment_bytes,
+            audit.keep_bytes.is_none_or(|bytes| bytes >= 4 * audit.segment_bytes),
             "audit.keep_bytes",
             "must be at least four times audit.segment_bytes",
         ),

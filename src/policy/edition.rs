@@ -31,7 +31,7 @@ use chain::Limit;
 pub use lint::{Caller, Held, Known, lints};
 use part::{Over, Part};
 use standing::Standing;
-pub use standing::{Holders, Line, Section};
+pub use standing::{Holders, Line, Section, Sustained};
 
 /// 50 calls a second is far above what people and pipelines of one org send, and far below what hurts upstream.
 const DEFAULT_RATE: u32 = 50;
@@ -135,6 +135,11 @@ impl Edition {
     /// The author's own name of it.
     pub fn revision(&self) -> Option<&str> {
         self.revision.as_deref()
+    }
+
+    /// What each org can keep up of calls, by the rates that are in force for all of them.
+    pub fn sustained(&self) -> impl Iterator<Item = Sustained> {
+        self.orgs.values().map(|standing| standing.org.sustained())
     }
 
     /// The operator's own rules.

@@ -262,8 +262,12 @@ fn timeout(env: Env<'_>) -> Result<Duration, Error> {
     }
 }
 
-/// The platform's roots are read only where they are needed: a minimal container image may have none.
-fn connector(https: bool) -> Result<HttpsConnector<HttpConnector>, Error> {
+/// A way to whatever takes what the gateway tells, of https or not. The platform's roots are read only where they are
+/// needed: a minimal container image may have none.
+///
+/// # Errors
+/// They cannot be read.
+pub fn connector(https: bool) -> Result<HttpsConnector<HttpConnector>, Error> {
     let provider = aws_lc_rs::default_provider();
     let builder = HttpsConnectorBuilder::new();
     let builder = if https {

@@ -21,7 +21,7 @@ mod tests;
 pub use labels::{AuditStage, JwksResult, LimitedBy, UpstreamFault, shown_name};
 use labels::{
     ByIssuer, ByKey, ByKind, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod,
-    ByOrgAndRule, ByResult, ByRule, ByStage, ByVersion, OTHER, Request, method_name,
+    ByOrgAndRule, ByResult, ByRule, BySink, ByStage, ByVersion, OTHER, Request, method_name,
 };
 use series::Series;
 
@@ -259,6 +259,42 @@ impl Metrics {
     /// A group of audit records is on disk, after this long.
     pub fn audit_synced(&self, latency: Duration) {
         self.0.audit_fsync.observe(latency.as_secs_f64());
+    }
+
+    /// What the audit log takes on disk, and may take.
+    pub fn audit_measured(&self, bytes: u64, cap: u64, oldest: Duration) {
+        let figures = [
+            (&self.0.audit_bytes, bytes),
+            (&self.0.audit_cap, cap),
+            (&self.0.audit_oldest, oldest.as_secs()),
+        ];
+        for (gauge, figure) in figures {
+            gauge.set(i64::try_from(figure).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// So many segments of the audit log were removed since the start.
+    pub fn audit_pruned(&self, segments: u64) {
+        self.0.audit_pruned.inc_by(segments.saturating_sub(self.0.audit_pruned.get()));
+    }
+
+    /// A sink, which is one of the config's, has taken so many records.
+    pub fn audit_shipped(&self, sink: &str, records: u64) {
+        self.0.shipped.get_or_create(&BySink { sink: sink.to_owned() }).inc_by(records);
+    }
+
+    /// It has not, and is tried again.
+    pub fn audit_ship_failed(&self, sink: &str) {
+        self.0.ship_failures.get_or_create(&BySink { sink: sink.to_owned() }).inc();
+    }
+
+    /// It has still to take so many records, the oldest of this age.
+    pub fn audit_ship_lags(&self, sink: &str, records: u64, age: Duration) {
+        let label = BySink { sink: sink.to_owned() };
+        let records = i64::try_from(records).unwrap_or(i64::MAX);
+        self.0.ship_lag.get_or_create(&label).set(records);
+        let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+        self.0.ship_lag_time.get_or_create(&label).set(seconds);
     }
 
     /// All metrics as text; see [`CONTENT_TYPE`].

@@ -15,6 +15,7 @@ use crate::{
         Config,
         chain::Chain,
         line::{self, Draft},
+        reach::Positions,
         record::Record,
         retention::Retention,
         segment,
@@ -33,6 +34,7 @@ fn settings(directory: &Path) -> Settings {
         segment_bytes: 64 << 20,
         segment_age: Duration::from_secs(3600),
         retention: Retention { bytes: u64::MAX, age: Duration::MAX },
+        shipped: Positions::default(),
     }
 }
 

@@ -36,6 +36,8 @@ struct Unmapped<'a> {
     /// A signed note.
     #[serde(borrow)]
     checkpoint: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    trace_id: Cow<'a, str>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -99,6 +101,11 @@ impl<'a> View<'a> {
 
     pub fn checkpoint(&self) -> Option<&str> {
         self.unmapped.checkpoint.as_deref()
+    }
+
+    /// 32 hex digits.
+    pub fn trace_id(&self) -> &str {
+        &self.unmapped.trace_id
     }
 
     pub fn org(&self) -> &str {

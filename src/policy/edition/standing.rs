@@ -40,6 +40,13 @@ pub(super) struct Standing {
     fixed: Option<Arc<Limits>>,
 }
 
+/// Calls per second that an org can keep up: changes as many as there can be, and what reads there can be beside.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sustained {
+    pub changes: f64,
+    pub reads: f64,
+}
+
 impl Standing {
     /// Of `parts` the narrowest comes first.
     pub(super) fn of(parts: &[&Part]) -> Result<Self, Misfit> {
@@ -116,6 +123,22 @@ impl Standing {
             projects: enforced(&limits.projects),
             classes: enforced(&limits.environment_classes),
         }
+    }
+
+    /// What all callers together can keep up, as far as rates for every call bound it. The built-in one always does.
+    pub(super) fn sustained(&self) -> Sustained {
+        let of = |over: Over| {
+            let chains =
+                self.rates.iter().filter(|(holder, what, _)| (*holder, *what) == (Holder::Org, over));
+            let entries = chains.flat_map(|(.., chain)| chain.entries());
+            let rates = entries.filter(|limit| limit.is_always_in_force()).map(|limit| limit.value);
+            rates
+                .map(|rate| f64::from(rate.calls.get()) / rate.per.as_secs_f64())
+                .fold(f64::INFINITY, f64::min)
+        };
+        let all = of(Over::All);
+        let changes = all.min(of(Over::Mutate) + of(Over::Expensive));
+        Sustained { changes, reads: (all - changes).min(of(Over::Read)) }
     }
 
     pub(super) fn has_budgets(&self) -> bool {

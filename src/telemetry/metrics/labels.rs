@@ -158,6 +158,12 @@ pub(super) struct ByKind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct BySink {
+    /// One of the config's.
+    pub(super) sink: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ByStage {
     pub(super) stage: AuditStage,
 }

@@ -10,7 +10,7 @@ use prometheus_client::{
 
 use super::labels::{
     ByIssuer, ByKey, ByKind, ByMethod, ByMethodAndCode, ByMethodAndKind, ByName, ByOrg, ByOrgAndMethod,
-    ByOrgAndRule, ByResult, ByRule, ByStage, ByVersion, Capped, Request, Version,
+    ByOrgAndRule, ByResult, ByRule, BySink, ByStage, ByVersion, Capped, Request, Version,
 };
 
 const PREFIX: &str = "prebuild_gateway";
@@ -85,6 +85,14 @@ pub(super) struct Series {
     pub(super) audit_records: Family<ByStage, Counter>,
     pub(super) audit_write_errors: Counter,
     pub(super) audit_fsync: Histogram,
+    pub(super) audit_bytes: Gauge,
+    pub(super) audit_cap: Gauge,
+    pub(super) audit_oldest: Gauge,
+    pub(super) audit_pruned: Counter,
+    pub(super) shipped: Family<BySink, Counter>,
+    pub(super) ship_failures: Family<BySink, Counter>,
+    pub(super) ship_lag: Family<BySink, Gauge>,
+    pub(super) ship_lag_time: Family<BySink, Gauge>,
 }
 
 impl Series {
@@ -100,6 +108,7 @@ impl Series {
         series.register_limits();
         series.register_policy();
         series.register_process();
+        series.register_audit();
         series
     }
 
@@ -150,6 +159,14 @@ impl Series {
             audit_records: Family::default(),
             audit_write_errors: Counter::default(),
             audit_fsync: Histogram::new(FSYNC_BUCKETS),
+            audit_bytes: Gauge::default(),
+            audit_cap: Gauge::default(),
+            audit_oldest: Gauge::default(),
+            audit_pruned: Counter::default(),
+            shipped: Family::default(),
+            ship_failures: Family::default(),
+            ship_lag: Family::default(),
+            ship_lag_time: Family::default(),
         }
     }
 
@@ -340,6 +357,12 @@ impl Series {
             "Fetches of the keys of issuers of tokens, by the issuer's id in the config and by what became of them",
             self.jwks_fetches.clone(),
         );
+        let build = Info::new(Version { version: env!("CARGO_PKG_VERSION") });
+        registry.register("build", "The version that runs", build);
+    }
+
+    fn register_audit(&mut self) {
+        let registry = &mut self.registry;
         registry.register("audit_records", "Records for the audit log", self.audit_records.clone());
         registry.register(
             "audit_write_errors",
@@ -352,7 +375,50 @@ impl Series {
             Unit::Seconds,
             self.audit_fsync.clone(),
         );
-        let build = Info::new(Version { version: env!("CARGO_PKG_VERSION") });
-        registry.register("build", "The version that runs", build);
+        registry.register_with_unit(
+            "audit_log",
+            "What the audit log takes on disk",
+            Unit::Bytes,
+            self.audit_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "audit_log_cap",
+            "What the audit log may take (audit.keep_bytes)",
+            Unit::Bytes,
+            self.audit_cap.clone(),
+        );
+        registry.register_with_unit(
+            "audit_log_oldest_age",
+            "Time since the oldest segment of the audit log was closed or, if it is the only one, begun",
+            Unit::Seconds,
+            self.audit_oldest.clone(),
+        );
+        registry.register(
+            "audit_segments_pruned",
+            "Segments of the audit log that retention has removed",
+            self.audit_pruned.clone(),
+        );
+        self.register_shipping();
+    }
+
+    fn register_shipping(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("audit_shipped_records", "Records that a sink has taken", self.shipped.clone());
+        registry.register(
+            "audit_ship_failures",
+            "Attempts to ship records that failed; they are made again",
+            self.ship_failures.clone(),
+        );
+        registry.register(
+            "audit_ship_lag_records",
+            "Records on stable storage that a sink has not taken yet",
+            self.ship_lag.clone(),
+        );
+        registry.register_with_unit(
+            "audit_ship_lag",
+            "Age of the oldest record that a sink has not taken yet; 0 if there is none",
+            Unit::Seconds,
+            self.ship_lag_time.clone(),
+        );
     }
 }

@@ -1,0 +1,65 @@
+//! What of a log is kept: how much there is of it, and the removal of what is too much.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::json;
+
+use super::{Fault, Journal, members_of};
+use crate::{
+    audit::{fill::Figures, record::Record, recover, retention::Closed, segment::Segment},
+    telemetry::metrics::AuditStage,
+};
+
+impl Journal {
+    /// What it takes on disk.
+    pub(in crate::audit) fn figures(&self) -> Figures {
+        let current = self.segment.as_ref().map_or(0, Segment::size);
+        let opened = self.segment.as_ref().map(|segment| segment.opened().elapsed());
+        Figures {
+            bytes: current + self.closed.iter().map(|closed| closed.bytes).sum::<u64>(),
+            cap: self.settings.retention.bytes,
+            oldest: self.closed.first().map(Closed::age).or(opened).unwrap_or_default(),
+            is_held: self.settings.retention.doomed(&self.closed, current) > self.shipped(),
+        }
+    }
+
+    /// Removes what retention does not keep. Only what a checkpoint speaks for, and after a record that says so.
+    pub(super) fn prune(&mut self) -> Result<(), Fault> {
+        let Some(current) = &self.segment else { return Ok(()) };
+        let doomed = self.settings.retention.doomed(&self.closed, current.size()).min(self.shipped());
+        let (Some(oldest), 1..) = (self.closed.first().map(|closed| closed.first), doomed) else {
+            return Ok(());
+        };
+        let closed = self.closed.iter().map(|closed| (closed.first, &*closed.path));
+        let rest = closed.chain([(current.first(), current.path())]).enumerate().skip(doomed);
+        // The log goes on from its first record; what has none was lost before.
+        let kept = rest.filter_map(|(index, (first, path))| {
+            let root = recover::root_before(&self.name, path).ok()?;
+            Some((index, first, root))
+        });
+        let Some((index, size, root)) = kept.into_iter().next() else { return Ok(()) };
+        if size > self.checkpoint.covers {
+            return Ok(());
+        }
+        let root = STANDARD.encode(root.as_bytes());
+        let members = [("first", json!(oldest)), ("size", json!(size)), ("root", json!(root))];
+        let mut lines = Vec::new();
+        self.chain.add(&Record::own(AuditStage::Pruned, members_of(members)).tail(), &mut lines);
+        self.sign(&mut lines);
+        self.write(&lines, true)?;
+        self.pruned += index as u64;
+        for closed in self.closed.drain(..index) {
+            if let Err(error) = std::fs::remove_file(&closed.path) {
+                tracing::warn!(%error, "an audit segment could not be removed");
+            }
+        }
+        Ok(())
+    }
+
+    /// So many of the closed segments every sink has taken.
+    fn shipped(&self) -> usize {
+        let Some(position) = self.settings.shipped.lowest() else { return usize::MAX };
+        let current = self.segment.as_ref().map_or_else(|| self.chain.next(), Segment::first);
+        let ends = self.closed.iter().skip(1).map(|closed| closed.first).chain([current]);
+        ends.take_while(|end| *end <= position).count()
+    }
+}

@@ -1,0 +1,271 @@
+//! The task of one sink.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    sync::watch,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+
+use super::{SinkError, Target, batch::Batch, config::Sink, cursor::Cursor, position};
+use crate::{
+    audit::{
+        Log,
+        reach::{Positions, Reach},
+        read::{Instance, Segment, View},
+    },
+    telemetry::Metrics,
+};
+
+/// Between batches where all was shipped: few requests, each with much in it, and still within a second.
+const LINGER: Duration = Duration::from_millis(250);
+/// A sink that fails is tried again after this, then after twice as long, and so on.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Up to this: it is found again soon enough, and a collector that comes back is not run over.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// More than any sink takes for a batch.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A position is on disk so often at most: bounds what comes again after a crash, and is no load on the disk.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Ships one log to one sink.
+#[derive(Debug)]
+pub(super) struct Shipper {
+    name: String,
+    sink: Sink,
+    reach: watch::Receiver<Reach>,
+    positions: Positions,
+    cursor: Cursor,
+    /// What of the position is on disk, since when, and beside which log.
+    kept: Option<(u64, Instant, Arc<Path>)>,
+    is_failing: bool,
+    metrics: Metrics,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Shipped,
+    /// There is nothing to ship.
+    Idle,
+}
+
+impl Shipper {
+    pub(super) fn new(log: &Log, target: Target, metrics: Metrics) -> Self {
+        Self {
+            name: target.name,
+            sink: target.sink,
+            reach: log.reach(),
+            positions: log.shipped().clone(),
+            cursor: Cursor::at(0),
+            kept: None,
+            is_failing: false,
+            metrics,
+        }
+    }
+
+    /// Runs until the log has ended and was shipped, or could not be.
+    pub(super) async fn run(mut self) {
+        self.begin();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let is_over = self.reach.has_changed().is_err();
+            let reach = self.reach.borrow_and_update().clone();
+            let from = self.cursor.next();
+            match self.step(&reach).await {
+                Ok(step) => {
+                    self.works();
+                    pause = FIRST_PAUSE;
+                    if step == Step::Idle {
+                        if is_over {
+                            return self.keep(&reach, true);
+                        }
+                        self.rest().await;
+                    }
+                    self.keep(&reach, false);
+                }
+                Err(error) => {
+                    self.cursor.rewind(from);
+                    self.fails(&error);
+                    if is_over {
+                        return self.keep(&reach, true);
+                    }
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        () = ended(&mut self.reach) => {}
+                    }
+                    pause = (2 * pause).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        let reach = self.reach.borrow().clone();
+        let position = position::read(&reach.directory, &self.name).unwrap_or_else(|error| {
+            tracing::warn!(sink = self.name, %error, "where the sink was left is not known; it gets the whole log");
+            0
+        });
+        if position > reach.trusted {
+            tracing::warn!(
+                sink = self.name,
+                position,
+                records = reach.trusted,
+                "the sink has more records than the log; it gets the whole log"
+            );
+        }
+        self.cursor = Cursor::at(if position > reach.trusted { 0 } else { position });
+        self.positions.set(&self.name, self.cursor.next());
+    }
+
+    async fn step(&mut self, reach: &Reach) -> Result<Step, SinkError> {
+        let step = match self.sink.clone() {
+            Sink::Store(store) => {
+                let Some((segment, end)) = self.read(reach, Cursor::closed).await? else {
+                    self.lags(reach, None);
+                    return Ok(Step::Idle);
+                };
+                self.lags(reach, first_time(&segment));
+                let (log, key) = beside(&reach.directory)?;
+                store.put(&segment, &log, key).await?;
+                let records = end - segment.first.max(self.cursor.next());
+                self.cursor.pass(end);
+                records
+            }
+            Sink::Lines(lines) => {
+                let batch = self.next(reach).await?;
+                in_time(lines.take(Arc::clone(&batch))).await?;
+                batch.len() as u64
+            }
+            Sink::Otlp(otlp) => {
+                let batch = self.next(reach).await?;
+                if batch.len() > 0 {
+                    in_time(otlp.take(Arc::clone(&batch))).await?;
+                }
+                batch.len() as u64
+            }
+        };
+        if step == 0 {
+            self.lags(reach, None);
+            return Ok(Step::Idle);
+        }
+        self.metrics.audit_shipped(&self.name, step);
+        Ok(Step::Shipped)
+    }
+
+    async fn next(&mut self, reach: &Reach) -> Result<Arc<Batch>, SinkError> {
+        // Before it is taken: where that fails, this is how far behind the sink is.
+        let from = self.cursor.next();
+        let batch = self.read(reach, Cursor::read).await?;
+        let oldest = batch.records().next().and_then(View::of).map(|view| view.time);
+        self.metrics.audit_ship_lags(&self.name, reach.trusted.saturating_sub(from), age(oldest));
+        Ok(Arc::new(batch))
+    }
+
+    /// Files are read where nobody waits for the thread.
+    async fn read<T: Send + 'static, E>(
+        &mut self,
+        reach: &Reach,
+        read: impl FnOnce(&mut Cursor, &Reach) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, SinkError>
+    where
+        E: Send + 'static,
+        SinkError: From<E>,
+    {
+        let next = self.cursor.next();
+        let (mut cursor, reach) = (std::mem::replace(&mut self.cursor, Cursor::at(next)), reach.clone());
+        let work = spawn_blocking(move || {
+            let found = read(&mut cursor, &reach);
+            (cursor, found)
+        });
+        let (cursor, found) = work.await.map_err(std::io::Error::other)?;
+        self.cursor = cursor;
+        Ok(found?)
+    }
+
+    /// Until there may be something new.
+    async fn rest(&mut self) {
+        if self.reach.changed().await.is_ok() {
+            tokio::select! {
+                () = sleep(LINGER) => {}
+                () = ended(&mut self.reach) => {}
+            }
+        }
+    }
+
+    /// Brings the position to disk. Until it is there nothing that was shipped may be removed.
+    fn keep(&mut self, reach: &Reach, at_once: bool) {
+        let position = self.cursor.next();
+        let is_known = self.kept.as_ref().is_some_and(|(kept, at, directory)| {
+            *directory == reach.directory && (*kept == position || (!at_once && at.elapsed() < KEEP_EVERY))
+        });
+        if is_known {
+            return;
+        }
+        match position::write(&reach.directory, &self.name, position) {
+            Ok(()) => {
+                self.positions.set(&self.name, position);
+                self.kept = Some((position, Instant::now(), Arc::clone(&reach.directory)));
+            }
+            // The log itself is in trouble then, and tells.
+            Err(error) => {
+                tracing::debug!(sink = self.name, %error, "the position of a sink cannot be written")
+            }
+        }
+    }
+
+    fn lags(&self, reach: &Reach, oldest: Option<i64>) {
+        let records = reach.trusted.saturating_sub(self.cursor.next());
+        self.metrics.audit_ship_lags(&self.name, records, age(oldest));
+    }
+
+    fn works(&mut self) {
+        if std::mem::take(&mut self.is_failing) {
+            tracing::info!(sink = self.name, "audit records are shipped again");
+        }
+    }
+
+    /// Told once, and counted each time.
+    fn fails(&mut self, error: &SinkError) {
+        self.metrics.audit_ship_failed(&self.name);
+        if !std::mem::replace(&mut self.is_failing, true) {
+            tracing::warn!(sink = self.name, error = ?error.to_string(), "audit records cannot be shipped; they are kept");
+        }
+    }
+}
+
+async fn in_time(taken: impl Future<Output = Result<(), SinkError>>) -> Result<(), SinkError> {
+    timeout(PATIENCE, taken).await.unwrap_or(Err(SinkError::Slow))
+}
+
+/// The writer has closed the log.
+async fn ended(reach: &mut watch::Receiver<Reach>) {
+    while reach.changed().await.is_ok() {}
+}
+
+/// The log's name, and the key that it is verified with.
+fn beside(directory: &Path) -> Result<(String, String), SinkError> {
+    let instance =
+        Instance::open(directory)?.ok_or(std::io::ErrorKind::NotFound).map_err(std::io::Error::from)?;
+    Ok((instance.name().to_owned(), instance.key()?))
+}
+
+fn first_time(segment: &Segment) -> Option<i64> {
+    let mut lines = segment.lines().ok()?;
+    match lines.next().ok()? {
+        crate::audit::read::Line::Record(record) => View::of(record).map(|view| view.time),
+        _ => None,
+    }
+}
+
+/// Since this time, in milliseconds since 1970; none if there is no record.
+fn age(time: Option<i64>) -> Duration {
+    let Some(time) = time.and_then(|time| u64::try_from(time).ok()) else { return Duration::ZERO };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(time))
+}

@@ -1,0 +1,1 @@
+//! Shipping to sinks that fail, stop and come back.
