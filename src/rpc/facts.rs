@@ -14,7 +14,6 @@ mod tests;
 
 pub use object::Object;
 
-
 /// Instances of one pool, at most, by the API.
 const MAX_REACH: u32 = 20;
 

@@ -36,6 +36,8 @@ struct Unmapped<'a> {
     /// A signed note.
     #[serde(borrow)]
     checkpoint: Option<Cow<'a, str>>,
+    /// How many it stands for.
+    count: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -99,6 +101,11 @@ impl<'a> View<'a> {
 
     pub fn checkpoint(&self) -> Option<&str> {
         self.unmapped.checkpoint.as_deref()
+    }
+
+    /// How many calls it stands for; one, where it does not say.
+    pub fn count(&self) -> u64 {
+        self.unmapped.count.unwrap_or(1)
     }
 
     pub fn org(&self) -> &str {

@@ -8,7 +8,10 @@ use super::{Facts, Filter, Object, Sizes, Timeout, request};
 use crate::rpc::{self, MethodSpec};
 
 fn id() -> impl Strategy<Value = String> {
-    prop_oneof![any::<u128>().prop_map(|id| uuid::Uuid::from_u128(id).to_string()), Just("invalid".to_owned())]
+    prop_oneof![
+        any::<u128>().prop_map(|id| uuid::Uuid::from_u128(id).to_string()),
+        Just("invalid".to_owned())
+    ]
 }
 
 fn ids() -> impl Strategy<Value = Vec<String>> {
