@@ -9,9 +9,11 @@
 
 #[path = "audit"]
 mod audit {
+    mod calls;
     mod commands;
     pub(super) mod forge;
     mod good;
     mod proofs;
+    mod replay;
     mod tampered;
 }
