@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
             Command::Check(args) => check::run(&args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Call(args) => call::run(args).await,
-            Command::Audit(command) => audit::run(&command),
+            Command::Audit(command) => audit::run(&command).await,
             Command::Keys(command) => keys::run(&command),
         }
     });

@@ -29,7 +29,7 @@ mod detach;
 mod trial;
 
 pub use detach::Detach;
-pub use trial::{Judged, ObjectMissing, Trial};
+pub use trial::{Decided, Judged, ObjectMissing, Trial};
 
 /// The call plane, behind the seam that the fronts know.
 #[derive(Clone)]

@@ -48,6 +48,7 @@ pub struct MethodSpec {
     /// Whether a reply is about one object, which then has to be there.
     pub shows_one: bool,
     decode: Decode<(Bytes, Facts)>,
+    state: fn(&Facts) -> Bytes,
     view: Decode<Seen>,
     recode: Decode<Bytes>,
     part: fn(&[u8], Part) -> Result<Bytes, DecodeError>,
@@ -152,6 +153,7 @@ impl MethodSpec {
             output,
             schema,
             decode: decode::<Q>,
+            state: state::<Q>,
             view: view::<R>,
             recode: recode::<R>,
             part: part::<Q>,
@@ -188,6 +190,11 @@ impl MethodSpec {
     /// The bytes are not the method's request message.
     pub fn decode(&self, wire: &[u8]) -> Result<(Bytes, Facts), DecodeError> {
         (self.decode)(wire)
+    }
+
+    /// A request that states these facts, in canonical bytes; of what is no field of its message it says nothing.
+    pub fn state(&self, facts: &Facts) -> Bytes {
+        (self.state)(facts)
     }
 
     /// What the stages need to know of a reply.
@@ -287,6 +294,10 @@ fn named(message: &'static MessageSchema, name: &str) -> Option<&'static Field> 
 fn decode<Q: Request>(wire: &[u8]) -> Result<(Bytes, Facts), DecodeError> {
     let request = Q::decode(wire)?;
     Ok((request.encode_to_vec().into(), request.facts()))
+}
+
+fn state<Q: Request>(facts: &Facts) -> Bytes {
+    Q::stating(facts).encode_to_vec().into()
 }
 
 fn view<R: Response>(wire: &[u8]) -> Result<Seen, DecodeError> {

@@ -8,9 +8,11 @@
 
 #[path = "audit"]
 mod audit {
+    mod calls;
     mod commands;
     pub(super) mod forge;
     mod good;
     mod proofs;
+    mod replay;
     mod tampered;
 }

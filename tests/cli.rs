@@ -32,6 +32,7 @@ mod cli {
     mod organizations;
     mod policy;
     mod policy_tests;
+    mod replay;
     mod unread;
     mod upstream_tokens;
 }

@@ -15,11 +15,13 @@ use serde::Deserialize;
 mod begin;
 mod joined;
 mod lines;
+mod recorded;
 mod view;
 
 pub use begin::{Begin, MAX_RECORD};
 pub use joined::{Found, Joined};
 pub use lines::{Line, Lines};
+pub use recorded::{Recorded, Unjudged, Word};
 pub use view::View;
 
 /// Digits of a segment's name, for any sequence number.

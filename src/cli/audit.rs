@@ -11,13 +11,14 @@ use clap::Subcommand;
 
 use super::{Failure, complain, print};
 use crate::audit::{
-    read::{Found, Instance, Joined, ReadError, View},
+    read::{Begin, Found, Instance, Joined, ReadError, Recorded, Unjudged, View, Word},
     verify::{Kept, Report, Trust, VerifyError, verify},
 };
 
 mod find;
 mod key;
 mod prove;
+mod replay;
 mod stats;
 mod tail;
 mod verify;
@@ -35,6 +36,8 @@ pub(super) enum Command {
     /// checked without the log.
     #[command(after_help = "Exit codes: 0 proven, 1 not to be proven or bad, 2 wrong usage")]
     Prove(prove::Args),
+    /// Judge the calls that are on record by another policy, and list those that it would decide otherwise.
+    Replay(replay::Args),
     /// Count records by stage, org, method and code.
     Stats(stats::Args),
     /// Make a signing key and print it (Ed25519, PKCS #8, PEM).
@@ -54,12 +57,13 @@ struct Logs {
 /// A command that reads, of which something was found to be bad.
 const EXIT_BAD: u8 = 1;
 
-pub(super) fn run(command: &Command) -> Result<ExitCode, Failure> {
+pub(super) async fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Verify(args) => verify::run(args),
         Command::Tail(args) => tail::run(args),
         Command::Find(args) => find::run(args),
         Command::Prove(args) => prove::run(args),
+        Command::Replay(args) => replay::run(args).await,
         Command::Stats(args) => stats::run(args),
         Command::Keygen => key::generate(),
         Command::Key(args) => key::run(args),

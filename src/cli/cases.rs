@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use super::{
     message,
-    trial::{Attempt, Bench, Given, Id, REQUEST, Told},
+    trial::{Attempt, Bench, Given, Id, PROTOCOL, REQUEST, Told},
     verdict::Shown,
 };
 use crate::{
@@ -160,6 +160,7 @@ impl Case {
             request: message::read(method, &json).map_err(|problem| format!("request: {problem}"))?,
             object: self.object.object(method).map_err(|untold| format!("object: {untold}"))?,
             client: self.client,
+            protocol: PROTOCOL,
             time: self.time,
             id: self.request_id.map_or(REQUEST, |Id(id)| id),
         })

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     EXIT_BASE, Failure, env, message, print,
-    trial::{Attempt, Bench, Given, REQUEST, Told, Untold},
+    trial::{Attempt, Bench, Given, PROTOCOL, REQUEST, Told, Untold},
     verdict::Shown,
 };
 use crate::{
@@ -129,6 +129,7 @@ impl Args {
             request: message::read(method, &self.request).map_err(Failure::usage)?,
             object: self.object.object(method).map_err(Failure::usage)?,
             client: self.client,
+            protocol: PROTOCOL,
             time: self.time,
             id: self.request_id,
         })

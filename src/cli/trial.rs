@@ -15,7 +15,8 @@ use uuid::Uuid;
 use crate::{
     call::{Call, Context, Deadline, Identity, OrgId, RequestId, Scope, Scopes, SubjectId},
     config::Config,
-    gateway::{Judged, ObjectMissing, Trial},
+    error::Error,
+    gateway::{Decided, Judged, ObjectMissing, Trial},
     policy::{Authorize, Bind, Policy, Stricter, Validate},
     rpc::{Adds, Class, MethodSpec, Object, Required, Sizes},
     rule::{Bound, Burden, Draw},
@@ -23,6 +24,9 @@ use crate::{
 
 /// Draws the shares unless another one is said: what is tried twice comes to the same.
 pub(super) const REQUEST: Uuid = Uuid::from_u128(0x0198_c0de_0000_7000_8000_0000_0000_0001);
+
+/// What a call is made over unless another one is said.
+pub(super) const PROTOCOL: &str = "grpc";
 
 /// No stage that judges waits for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,6 +50,8 @@ pub(super) struct Attempt {
     pub(super) request: Bytes,
     pub(super) object: Option<Object>,
     pub(super) client: Option<IpAddr>,
+    /// As records have it.
+    pub(super) protocol: &'static str,
     pub(super) time: Option<SystemTime>,
     pub(super) id: Uuid,
 }
@@ -150,19 +156,30 @@ impl Bench {
     }
 
     /// What would become of it.
-    pub(super) async fn judge(&self, attempt: Attempt) -> Result<Told, Untold> {
-        if !self.orgs.contains(&attempt.org) {
-            return Err(Untold::Org(attempt.org));
-        }
+    pub(super) async fn judge(&self, mut attempt: Attempt) -> Result<Told, Untold> {
+        // Whoever has the files may ask.
+        attempt.scopes.push(Scope::Explain);
+        let trial = self.trial(&attempt)?;
         let uncounted = self.uncounted(&attempt);
-        let trial = Trial::new(Bind(self.policy.clone()), self.validate, Authorize { at: attempt.time });
         let (method, object) = (attempt.method, attempt.object.clone());
         let call = attempt.call().ok_or(Untold::Request)?;
-        let judged = trial.judge(call, object).await.map_err(|error| {
-            let is_missing = error.source().is_some_and(|source| source.is::<ObjectMissing>());
-            if is_missing { Untold::Object(method.name) } else { Untold::Failed(error.to_string()) }
-        })?;
+        let judged = trial.judge(call, object).await.map_err(|error| Untold::of(&error, method))?;
         Ok(Told { judged, uncounted })
+    }
+
+    /// What the policy says of it.
+    pub(super) async fn decide(&self, attempt: Attempt) -> Result<Decided, Untold> {
+        let trial = self.trial(&attempt)?;
+        let (method, object) = (attempt.method, attempt.object.clone());
+        let call = attempt.call().ok_or(Untold::Request)?;
+        trial.decide(call, object).await.map_err(|error| Untold::of(&error, method))
+    }
+
+    fn trial(&self, attempt: &Attempt) -> Result<Trial, Untold> {
+        if !self.orgs.contains(&attempt.org) {
+            return Err(Untold::Org(attempt.org.clone()));
+        }
+        Ok(Trial::new(Bind(self.policy.clone()), self.validate, Authorize { at: attempt.time }))
     }
 
     fn uncounted(&self, attempt: &Attempt) -> Vec<String> {
@@ -184,6 +201,13 @@ impl Bench {
     }
 }
 
+impl Untold {
+    fn of(error: &Error, method: &MethodSpec) -> Self {
+        let is_missing = error.source().is_some_and(|source| source.is::<ObjectMissing>());
+        if is_missing { Self::Object(method.name) } else { Self::Failed(error.to_string()) }
+    }
+}
+
 impl Attempt {
     /// What a credential is good for where nothing is said.
     pub(super) fn all_scopes() -> Vec<Scope> {
@@ -191,9 +215,7 @@ impl Attempt {
     }
 
     fn call(self) -> Option<Call> {
-        let Self { org, subject, mut scopes, method, request, client, id, .. } = self;
-        // Whoever has the files may ask.
-        scopes.push(Scope::Explain);
+        let Self { org, subject, scopes, method, request, client, protocol, id, .. } = self;
         let (request, facts) = method.decode(&request).ok()?;
         let (now, peer) = (Instant::now(), client.map(|address| SocketAddr::new(address, 0)));
         let identity = Identity {
@@ -206,7 +228,7 @@ impl Attempt {
         let context = Context::new(RequestId::from(id), now, peer);
         context.set_method(method);
         context.set_identity(identity.clone());
-        context.set_protocol("grpc");
+        context.set_protocol(protocol);
         Some(Call {
             method,
             context,

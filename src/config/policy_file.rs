@@ -22,9 +22,7 @@ pub struct PolicyFile {
 
 /// The first edition, and the file that it is from. Without a file what is built in is in force.
 pub(super) fn resolve(config: &Config) -> Result<(Edition, Option<PolicyFile>), ConfigError> {
-    let orgs = config.orgs.iter().map(|org| org.id.clone()).collect();
-    let (in_flight, stricter) = (config.limits.in_flight, config.validation.stricter);
-    let ground = Ground { orgs, in_flight, stricter };
+    let ground = ground(config);
     let Some(path) = &config.policy.file else {
         let edition = Edition::built_in(&ground)?;
         return Ok((edition, None));
@@ -32,6 +30,26 @@ pub(super) fn resolve(config: &Config) -> Result<(Edition, Option<PolicyFile>), 
     let mut file = PolicyFile { path: path.clone(), ground, first: Texts::default() };
     file.first = file.read()?;
     Ok((file.edition(&file.first)?, Some(file)))
+}
+
+fn ground(config: &Config) -> Ground {
+    Ground {
+        orgs: config.orgs.iter().map(|org| org.id.clone()).collect(),
+        in_flight: config.limits.in_flight,
+        stricter: config.validation.stricter,
+    }
+}
+
+impl Config {
+    /// The policy that a file holds, as if this config named it. Nothing else of the config is looked at: neither its
+    /// credentials nor its keys have to be there. May block.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the first key that cannot be meant.
+    pub fn policy_of(&self, path: &Path) -> Result<Edition, ConfigError> {
+        let file = PolicyFile { path: path.to_owned(), ground: ground(self), first: Texts::default() };
+        file.edition(&file.read()?)
+    }
 }
 
 impl PolicyFile {

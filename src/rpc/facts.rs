@@ -3,11 +3,14 @@
 use std::{collections::BTreeSet, num::TryFromIntError, time::Duration};
 
 use prost::Message;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
+use super::request;
 use crate::proto::gitpod::v1 as pb;
 
 mod object;
+#[cfg(test)]
+mod tests;
 
 pub use object::Object;
 
@@ -15,7 +18,11 @@ pub use object::Object;
 const MAX_REACH: u32 = 20;
 
 /// What a request states. `None` is absent: where a field has no presence, its default counts as absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+///
+/// Records have them as JSON, from which they are read back; what is not known here is an error then, as nobody could
+/// tell what it meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Facts {
     /// `project_id`
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,19 +59,21 @@ pub struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<Object>,
     /// Which fields the caller did not say: the gateway has written them. Proto paths.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", deserialize_with = "written")]
     pub written: BTreeSet<&'static str>,
 }
 
 /// A protobuf duration as it came, possibly out of range or of mixed sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Timeout {
     pub seconds: i64,
     pub nanos: i32,
 }
 
 /// Sizes of a warm pool, in instances.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Sizes {
     /// `desired_size`
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +87,8 @@ pub struct Sizes {
 }
 
 /// What a List is narrowed to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Filter {
     /// `filter.project_ids`
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -145,6 +155,21 @@ impl Facts {
     /// The id of the one object that a call is about.
     pub fn object(&self) -> Option<&str> {
         self.prebuild.as_deref().or(self.pool.as_deref())
+    }
+
+    /// As the caller has said them: without what the gateway has written, and without the object that it looked up.
+    #[must_use]
+    pub fn as_said(&self) -> Self {
+        let mut said = Self { resource: None, written: BTreeSet::new(), ..self.clone() };
+        for path in &self.written {
+            match *path {
+                request::CLASS => said.class = None,
+                request::TIMEOUT => said.timeout = None,
+                request::PAGE_SIZE => said.page_size = None,
+                _ => {}
+            }
+        }
+        said
     }
 }
 
@@ -219,6 +244,14 @@ pub trait Response: Message + Default {
 
     /// Says how a list goes on, in place of what it says of that.
     fn lead(&mut self, _token: Option<&str>) {}
+}
+
+/// Only paths that the gateway can have written.
+fn written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<&'static str>, D::Error> {
+    let paths = BTreeSet::<String>::deserialize(deserializer)?;
+    let known = |path: &String| request::FILLED.into_iter().find(|known| known == path);
+    let read = paths.iter().map(|path| known(path).ok_or_else(|| D::Error::custom("is never written")));
+    read.collect()
 }
 
 /// A string without presence: empty is absent.

@@ -7,13 +7,21 @@ use super::facts::{Facts, Fill, Filter, Part, Sizes, Timeout, Turn, present};
 use crate::proto::gitpod::v1 as pb;
 
 /// Proto paths of what can be filled in.
-const CLASS: &str = "environment_class_id";
-const TIMEOUT: &str = "spec.timeout";
-const PAGE_SIZE: &str = "pagination.page_size";
+pub(super) const CLASS: &str = "environment_class_id";
+pub(super) const TIMEOUT: &str = "spec.timeout";
+pub(super) const PAGE_SIZE: &str = "pagination.page_size";
+/// All of them.
+pub(super) const FILLED: [&str; 3] = [CLASS, TIMEOUT, PAGE_SIZE];
 
 /// A request message that can state its facts.
 pub trait Request: Message + Default {
     fn facts(&self) -> Facts;
+
+    /// A request that states these facts: what policy sees of a recorded call is all that is left of it. What it cannot
+    /// state is left out.
+    fn stating(_facts: &Facts) -> Self {
+        Self::default()
+    }
 
     /// Asks for a part of the list only.
     fn narrow(&mut self, _part: Part) {}
@@ -31,6 +39,11 @@ fn page(pagination: Option<&pb::PaginationRequest>) -> Facts {
         page_token: pagination.and_then(|page| present(&page.token)),
         ..Facts::default()
     }
+}
+
+/// A page of this size; none, where it is not said.
+fn paged(facts: &Facts) -> Option<pb::PaginationRequest> {
+    facts.page_size.map(|page_size| pb::PaginationRequest { page_size, ..Default::default() })
 }
 
 /// Puts the page into a request.
@@ -69,6 +82,20 @@ impl Request for pb::CreatePrebuildRequest {
         }
     }
 
+    fn stating(facts: &Facts) -> Self {
+        let length = |Timeout { seconds, nanos }| prost_types::Duration { seconds, nanos };
+        let spec = pb::PrebuildSpec {
+            timeout: facts.timeout.map(length),
+            desired_phase: facts.desired_phase.unwrap_or_default(),
+            ..Default::default()
+        };
+        Self {
+            project_id: facts.project.clone().unwrap_or_default(),
+            environment_class_id: facts.class.clone(),
+            spec: facts.spec.then_some(spec),
+        }
+    }
+
     fn fill(&mut self, fill: Fill) -> Vec<&'static str> {
         let mut written = Vec::new();
         if let (None, Some(class)) = (&self.environment_class_id, fill.class) {
@@ -99,6 +126,18 @@ impl Request for pb::ListPrebuildsRequest {
         Facts { filter: filter.unwrap_or_default(), ..page(self.pagination.as_ref()) }
     }
 
+    fn stating(facts: &Facts) -> Self {
+        let Filter { projects, creators, executors, phases, triggers, classes: _ } = facts.filter.clone();
+        let filter = pb::list_prebuilds_request::Filter {
+            project_ids: projects,
+            creator_ids: creators,
+            executor_ids: executors,
+            phases,
+            triggered_by: triggers,
+        };
+        Self { filter: Some(filter).filter(|_| !facts.filter.is_empty()), pagination: paged(facts) }
+    }
+
     fn narrow(&mut self, part: Part) {
         if let Some(projects) = part.projects {
             self.filter.get_or_insert_default().project_ids = projects;
@@ -122,6 +161,10 @@ macro_rules! by_prebuild_id {
         impl Request for pb::$request {
             fn facts(&self) -> Facts {
                 Facts { prebuild: present(&self.prebuild_id), ..Facts::default() }
+            }
+
+            fn stating(facts: &Facts) -> Self {
+                Self { prebuild_id: facts.prebuild.clone().unwrap_or_default() }
             }
         }
     )*};
@@ -148,6 +191,17 @@ impl Request for pb::CreateWarmPoolRequest {
             ..Facts::default()
         }
     }
+
+    #[expect(deprecated, reason = "desired_size is still part of the API")]
+    fn stating(facts: &Facts) -> Self {
+        Self {
+            project_id: facts.project.clone().unwrap_or_default(),
+            environment_class_id: facts.class.clone().unwrap_or_default(),
+            desired_size: facts.sizes.desired.unwrap_or_default(),
+            min_size: facts.sizes.min,
+            max_size: facts.sizes.max,
+        }
+    }
 }
 
 impl Request for pb::ListWarmPoolsRequest {
@@ -158,6 +212,13 @@ impl Request for pb::ListWarmPoolsRequest {
             ..Filter::default()
         });
         Facts { filter: filter.unwrap_or_default(), ..page(self.pagination.as_ref()) }
+    }
+
+    fn stating(facts: &Facts) -> Self {
+        let Filter { projects, classes, .. } = facts.filter.clone();
+        let filter =
+            pb::list_warm_pools_request::Filter { project_ids: projects, environment_class_ids: classes };
+        Self { filter: Some(filter).filter(|_| !facts.filter.is_empty()), pagination: paged(facts) }
     }
 
     fn narrow(&mut self, part: Part) {
@@ -184,6 +245,16 @@ impl Request for pb::UpdateWarmPoolRequest {
             ..Facts::default()
         }
     }
+
+    #[expect(deprecated, reason = "desired_size is still part of the API")]
+    fn stating(facts: &Facts) -> Self {
+        Self {
+            warm_pool_id: facts.pool.clone().unwrap_or_default(),
+            desired_size: facts.sizes.desired,
+            min_size: facts.sizes.min,
+            max_size: facts.sizes.max,
+        }
+    }
 }
 
 macro_rules! by_pool_id {
@@ -191,6 +262,10 @@ macro_rules! by_pool_id {
         impl Request for pb::$request {
             fn facts(&self) -> Facts {
                 Facts { pool: present(&self.warm_pool_id), ..Facts::default() }
+            }
+
+            fn stating(facts: &Facts) -> Self {
+                Self { warm_pool_id: facts.pool.clone().unwrap_or_default() }
             }
         }
     )*};

@@ -38,6 +38,8 @@ struct Unmapped<'a> {
     checkpoint: Option<Cow<'a, str>>,
     #[serde(borrow)]
     trace_id: Cow<'a, str>,
+    /// How many it stands for.
+    count: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -106,6 +108,11 @@ impl<'a> View<'a> {
     /// 32 hex digits.
     pub fn trace_id(&self) -> &str {
         &self.unmapped.trace_id
+    }
+
+    /// How many calls it stands for; one, where it does not say.
+    pub fn count(&self) -> u64 {
+        self.unmapped.count.unwrap_or(1)
     }
 
     pub fn org(&self) -> &str {

@@ -81,7 +81,7 @@ fn has(record: &[u8], needle: &[u8]) -> bool {
 }
 
 /// Milliseconds since 1970.
-fn time(text: &str) -> Result<i64, String> {
+pub(super) fn time(text: &str) -> Result<i64, String> {
     let ago = |ago: Duration| SystemTime::now().checked_sub(ago);
     let time = match humantime::parse_rfc3339_weak(text) {
         Ok(time) => Some(time),

@@ -7,7 +7,7 @@ use crate::{
     call::{Scope, Scopes, tests::call},
     policy::{Edition, Ground, Policy, Stricter, Texts},
     proto::gitpod::v1 as pb,
-    rpc::{Class, DELETE_PREBUILD, LIST_PREBUILDS},
+    rpc::{Class, DELETE_PREBUILD, LIST_PREBUILDS, Sizes, UPDATE_WARM_POOL},
 };
 
 const PROJECT: &str = "0198c0de-0000-7000-8000-0000000000a1";
@@ -66,4 +66,44 @@ async fn whoever_may_not_ask_is_told_nothing() {
     let mut call = delete();
     call.identity.scopes = Scopes::new(&[Scope::Class(Class::Mutate)]);
     assert_eq!(trial("").judge(call, None).await.unwrap_err().reason, Some(Reason::ScopeMissing));
+}
+
+/// As records have it where the sizes did not count.
+#[tokio::test]
+async fn what_is_decided_takes_no_more_of_the_object_than_rules_in_force_judge() {
+    let decide = async |policy: &str, call: Call, object| trial(policy).decide(call, object).await;
+    let refused = |rule: &str| Decided::Refused(rule.to_owned());
+    let narrow = format!("limits.projects = {{ allow = ['{PROJECT}'] }}");
+    assert_eq!(decide(&narrow, delete(), object(PROJECT)).await.unwrap(), Decided::Passed);
+    assert_eq!(decide(&narrow, delete(), object(OTHER)).await.unwrap(), refused("limits.projects"));
+    let is_missed =
+        |result: Result<Decided, Error>| result.unwrap_err().source().unwrap().is::<ObjectMissing>();
+    assert!(is_missed(decide(&narrow, delete(), None).await));
+    let shadow = format!("limits.projects = {{ allow = ['{PROJECT}'], mode = 'warn' }}");
+    assert_eq!(decide(&shadow, delete(), None).await.unwrap(), Decided::Passed);
+
+    let update = |max_size| {
+        let pool = pb::UpdateWarmPoolRequest { warm_pool_id: ID.to_owned(), max_size, ..Default::default() };
+        call(&UPDATE_WARM_POOL, &pool)
+    };
+    let sized = |min, max| Object { sizes: Sizes { desired: Some(1), min, max }, ..object(PROJECT).unwrap() };
+    let small = "limits.min_pool_size = 2";
+    assert!(is_missed(decide(small, update(Some(3)), object(PROJECT)).await));
+    assert_eq!(decide(small, update(Some(3)), Some(sized(Some(2), Some(3)))).await.unwrap(), Decided::Passed);
+    let below = Some(sized(Some(1), Some(3)));
+    assert_eq!(decide(small, update(Some(3)), below.clone()).await.unwrap(), refused("limits.min_pool_size"));
+    // Nothing looks at them; and that the bounds would cross is no word of the policy's.
+    assert_eq!(decide("", update(Some(3)), object(PROJECT)).await.unwrap(), Decided::Passed);
+    assert_eq!(decide("", update(Some(0)), below).await.unwrap(), Decided::Passed);
+}
+
+#[tokio::test]
+async fn what_is_refused_before_the_rules_is_told_apart() {
+    let mut read_only = delete();
+    read_only.identity.scopes = Scopes::new(&[Scope::Class(Class::Read)]);
+    let decided = trial("").decide(read_only, None).await.unwrap();
+    assert_eq!(decided, Decided::Before("scopes.mutate".to_owned()));
+    let unsaid = call(&DELETE_PREBUILD, &pb::DeletePrebuildRequest::default());
+    let decided = trial("").decide(unsaid, None).await.unwrap();
+    assert_eq!(decided, Decided::Before("validation.guardrails".to_owned()));
 }

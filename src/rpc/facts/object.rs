@@ -1,12 +1,13 @@
 //! An object in an answer, as far as the stages need to know it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Sizes;
 use crate::proto::gitpod::v1 as pb;
 
 /// A prebuild or a warm pool as upstream showed it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Object {
     pub id: String,
     pub organization: String,
