@@ -70,8 +70,8 @@ pub(super) fn recover(instance: &Instance) -> io::Result<Past> {
     let begin = segments.partition_point(|segment| segment.first <= open_from).saturating_sub(1);
     let mut found = Found::default();
     let mut last = None;
-    for index in begin..segments.len() {
-        last = Some(scan(instance.name(), &segments[index], index, &mut found)?);
+    for (index, segment) in segments.iter().enumerate().skip(begin) {
+        last = Some(scan(instance.name(), segment, index, &mut found)?);
     }
     let Some(Scanned { chain, good }) = last else {
         return Err(io::ErrorKind::InvalidData.into());
