@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gitpod.v1.prebuild_pb2 import CreatePrebuildRequest, ListPrebuildsRequest, PrebuildSpec
 from google.protobuf.duration_pb2 import Duration
 
-TAMPERINGS = 150
+TAMPERINGS = 50
 
 path = Path(__file__).parents[1] / "audit" / "verify.py"
 spec = importlib.util.spec_from_file_location("verify", path)
