@@ -213,7 +213,10 @@ impl Drop for Open {
         match self.context.is_intended() || self.context.is_maybe_intended() {
             true => log.owe(&record),
             false => {
-                log.fold().of(record, &result, &self.context).into_iter().for_each(|record| log.offer(&record));
+                log.fold()
+                    .of(record, &result, &self.context)
+                    .into_iter()
+                    .for_each(|record| log.offer(&record));
             }
         }
     }

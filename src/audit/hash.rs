@@ -68,6 +68,11 @@ pub enum Problem {
 }
 
 impl Keys {
+    /// Where they are unless the config names another place, for logs in this directory.
+    pub fn beside(directory: &Path) -> PathBuf {
+        directory.join(FILE)
+    }
+
     /// The keys in the file that is named, or else in the one of `directory`, which is made if it is not there.
     ///
     /// # Errors
@@ -76,7 +81,7 @@ impl Keys {
         if let Some(named) = named {
             return Self::read(&named.file);
         }
-        let path = directory.join(FILE);
+        let path = Self::beside(directory);
         if !path.exists() {
             Self::generate(&path)?;
         }

@@ -63,7 +63,7 @@ pub(super) struct Journal {
     closed: Vec<Closed>,
     chain: Chain,
     open: OpenIntents,
-    /// Before the segment's first record.
+    /// What the segment's first record says is trusted before it: all that is, should the file be lost.
     begun: Frontier,
     /// What is on stable storage, in files that can be reached.
     trusted: Frontier,
@@ -342,7 +342,7 @@ impl Journal {
         if self.in_doubt() > 0 {
             members.insert("trusted_tree".to_owned(), json!(self.trusted.roots()));
         }
-        let begun = self.chain.tree().clone();
+        let begun = self.trusted.clone();
         let mut lines = Vec::new();
         self.chain.add(&Record::own(AuditStage::Segment, members).tail(), &mut lines);
         segment.append(&lines)?;

@@ -3,15 +3,19 @@
 use std::{
     fs::{self, OpenOptions},
     io::{BufRead as _, BufReader, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output, Stdio},
     thread,
     time::Duration,
 };
 
-use prebuild_gateway::audit::key::{SigningKey, VerifierKey};
+use prebuild_gateway::audit::{
+    hash::Keys,
+    key::{SigningKey, VerifierKey},
+};
 use secrecy::ExposeSecret as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
 use super::forge::{Forge, file, request_id, small};
@@ -148,6 +152,40 @@ fn find_joins_the_instances_by_time() {
         let found = records(&good(logs.path(), &[vec!["find"], arguments.clone()].concat()));
         assert_eq!(found.len(), count, "{arguments:?}");
     }
+}
+
+/// Also after the keys were rotated, and by keys that stand elsewhere.
+#[test]
+fn find_knows_a_value_by_its_keyed_hash() {
+    let (logs, mut forges, elsewhere) = two();
+    let path = Keys::beside(logs.path());
+    let keys = |text: &str, path: &Path| {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        Keys::read(path).unwrap()
+    };
+    let (first, second) = (format!("a {}=\n", "A".repeat(43)), format!("b {}=\n", "E".repeat(43)));
+    for text in [first.clone(), format!("{first}{second}")] {
+        let token = keys(&text, &path).digest("a page token");
+        assert!(!token.contains("page"));
+        forges[0].record("outcome", &json!({ "token": token }), json!({}));
+    }
+    forges[0].store(logs.path());
+    let find = |more: &[&str]| {
+        records(&good(logs.path(), &[&["find", "--value", "a page token"], more].concat())).len()
+    };
+    assert_eq!(find(&[]), 2);
+    keys(&second, &path);
+    assert_eq!(find(&[]), 1, "what an older key has hashed is found by it alone");
+    let kept = elsewhere.path().join("hash-keys");
+    keys(&first, &kept);
+    assert_eq!(find(&["--hash-keys", kept.to_str().unwrap()]), 1);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(find(&[]), 0);
+    let nothing = elsewhere.path().join("nothing");
+    let (code, _) =
+        told(audit(logs.path(), &["find", "--value", "x", "--hash-keys", nothing.to_str().unwrap()]));
+    assert_eq!(code, 2);
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! `audit find`
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use super::{ExitCode, Failure, Joined, Logs, View, show};
+use crate::audit::hash::Keys;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -32,10 +36,13 @@ pub(in crate::cli) struct Args {
     /// Records with this value, in clear or as a keyed hash.
     #[arg(long)]
     value: Option<String>,
+    /// The keys of keyed hashes; by default `hash-keys` beside the logs, if it is there.
+    #[arg(long, value_name = "FILE", requires = "value")]
+    hash_keys: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let needles = args.value.as_deref().map(needles);
+    let needles = args.value.as_deref().map(|value| args.needles(value)).transpose()?;
     let wanted = |view: &View<'_>, record: &[u8]| {
         let has_value =
             needles.as_ref().is_none_or(|needles| needles.iter().any(|needle| has(record, needle)));
@@ -50,6 +57,25 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 impl Args {
+    /// What a record has that has this value, as bytes of JSON.
+    fn needles(&self, value: &str) -> Result<Vec<Vec<u8>>, Failure> {
+        let digests = self.keys()?.map(|keys| keys.digests(value)).unwrap_or_default();
+        let texts = std::iter::once(value.to_owned()).chain(digests);
+        Ok(texts.filter_map(|text| serde_json::to_vec(&text).ok()).collect())
+    }
+
+    fn keys(&self) -> Result<Option<Keys>, Failure> {
+        let read = |path: &Path| Keys::read(path).map(Some).map_err(|error| Failure::usage(error));
+        if let Some(path) = &self.hash_keys {
+            return read(path);
+        }
+        // The logs' directory, or that of one of them.
+        let directory = &self.logs.directory;
+        let places = [Some(&**directory), directory.parent()];
+        let beside = places.into_iter().flatten().map(Keys::beside).find(|path| path.exists());
+        beside.map_or(Ok(None), |path| read(&path))
+    }
+
     fn fits(&self, view: &View<'_>) -> bool {
         let is =
             |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
@@ -63,17 +89,6 @@ impl Args {
             && self.since.is_none_or(|since| since <= view.time)
             && self.until.is_none_or(|until| view.time < until)
     }
-}
-
-/// What a record has that has this value, as bytes of JSON.
-fn needles(value: &str) -> Vec<Vec<u8>> {
-    let texts = std::iter::once(value.to_owned()).chain(digests(value));
-    texts.filter_map(|text| serde_json::to_vec(&text).ok()).collect()
-}
-
-/// The keyed hashes that stand for a value in records that do not show it.
-fn digests(_value: &str) -> Vec<String> {
-    Vec::new()
 }
 
 fn has(record: &[u8], needle: &[u8]) -> bool {
