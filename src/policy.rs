@@ -34,7 +34,7 @@ pub mod validate;
 pub use bind::{Bind, Policy};
 pub use defaults::WriteDefaults;
 pub use dry_run::{DryRun, Halt};
-pub use edition::{Caller, Edition, Ground, Held, Holders, Known, Line, Section, lints};
+pub use edition::{Caller, Edition, Ground, Held, Holders, Known, Line, Section, Sustained, lints};
 pub use texts::{Source, Texts};
 pub use validate::{Tier, Violation};
 

@@ -35,7 +35,7 @@ pub struct Figures {
 
 /// How full the log is; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Fill(Arc<Mutex<State>>);
+pub(super) struct Fill(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -77,7 +77,7 @@ impl Fill {
     }
 
     /// None while it is less than 80 % full.
-    pub fn warning(&self) -> Option<Warning> {
+    pub(super) fn warning(&self) -> Option<Warning> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).warning()
     }
 }

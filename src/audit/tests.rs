@@ -79,7 +79,7 @@ impl Fixture {
     }
 }
 
-fn create() -> Call {
+pub(super) fn create() -> Call {
     call(&CREATE_PREBUILD, &pb::CreatePrebuildRequest { project_id: "p".to_owned(), ..Default::default() })
 }
 

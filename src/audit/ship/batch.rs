@@ -16,6 +16,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// Nothing, so far.
+    pub(super) fn from(next: u64) -> Self {
+        Self { next, ..Self::default() }
+    }
+
     pub(super) fn push(&mut self, sequence: u64, record: &[u8]) {
         self.lines.extend_from_slice(record);
         self.lines.push(b'\n');

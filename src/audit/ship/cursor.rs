@@ -55,7 +55,7 @@ impl Cursor {
     /// # Errors
     /// A file cannot be read.
     pub(super) fn read(&mut self, reach: &Reach) -> Result<Batch, ReadError> {
-        let mut batch = Batch { next: self.next, ..Batch::default() };
+        let mut batch = Batch::from(self.next);
         self.list(reach)?;
         let Some(listed) = &mut self.listed else { return Ok(batch) };
         while !batch.is_full() && batch.next < reach.trusted {
