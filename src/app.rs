@@ -20,7 +20,7 @@ use crate::{
     admin::{self, Check, Readiness, Status},
     audit::{self, ship::Shipping},
     budget::Budgets,
-    config::{Callers, Config, Resolved},
+    config::{Callers, Config, KeyFile, Resolved, Tokens},
     front::{Front, HttpRequest, HttpResponse, Peers, Reflect},
     gateway::{Gateway, Stages, Wire},
     identity::{Identities, UpstreamTokens, jwt::Issuers},
@@ -157,10 +157,9 @@ impl App {
 
     fn begin(ground: Ground, listeners: Listeners) -> Result<Self, StartError> {
         let Ground { resolved, server, metrics, learn, orgs, mut files, store } = ground;
-        let Resolved { config, tls, callers, policy, policy_file, way, request_metadata, sinks, .. } =
-            resolved;
-        let log = audit::Log::open(&config.audit, metrics.clone())?;
-        let shipping = Shipping::begin(&log, sinks, &metrics);
+        let log = audit::Log::open(&resolved.config.audit, metrics.clone())?;
+        let shipping = Shipping::begin(&log, resolved.sinks, &metrics);
+        let Resolved { config, tls, callers, policy, policy_file, way, request_metadata, .. } = resolved;
         let (tasks, drain, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
         let budgets = budgets::begin(&config, &learn, &way.parting, store.as_ref(), &metrics);
@@ -178,12 +177,9 @@ impl App {
             log_hosts: way.log_hosts,
             metrics: metrics.clone(),
         });
-        let Callers { keys, certificates, key_file, tokens } = callers;
+        let passed = upstream_tokens(&config, &learn, &orgs, &metrics);
+        let (identities, key_file, tokens) = identities(callers, passed);
         let issuers = tokens.issuers.clone();
-        let identities = Identities::new(keys)
-            .with_certificates(certificates)
-            .with_issuers(issuers.clone())
-            .with_upstream_tokens(upstream_tokens(&config, &learn, &orgs, &metrics));
         let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
         let wire = Wire {
             log: log.clone(),
@@ -267,6 +263,13 @@ fn engine(config: &limit::Config, store: Option<&Store>, metrics: &Metrics) -> E
         }
         _ => Engine::local(MonotonicClock),
     }
+}
+
+/// All the ways to be known, and what of them is followed.
+fn identities(callers: Callers, passed: Option<UpstreamTokens>) -> (Identities, Option<KeyFile>, Tokens) {
+    let Callers { keys, certificates, key_file, tokens } = callers;
+    let known = Identities::new(keys).with_certificates(certificates).with_issuers(tokens.issuers.clone());
+    (known.with_upstream_tokens(passed), key_file, tokens)
 }
 
 /// Who may come with a token of upstream's own.

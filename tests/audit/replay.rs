@@ -7,14 +7,17 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
-use super::calls::{Calls, Said, configure, policies};
+use super::{
+    calls::{Calls, Said, configure, policies},
+    forge::{Forge, request_id},
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_prebuild-gateway");
 /// In seconds, unoptimised; `cargo bench --bench replay` has a hundred thousand.
-const CALLS: usize = 3_000;
+const CALLS: usize = 2_000;
 
 /// A log, and the policies that it is replayed under.
 struct Fixture {
@@ -183,4 +186,62 @@ fn what_is_asked_wrongly_is_no_flip() {
     assert_eq!((code, err.contains("limits.max_timeout: must be from 1s to 2h")), (78, true), "{err}");
     let (code, _, err) = fixture.command(&fixture.at("nothing.toml"), &[]);
     assert_eq!(code, 78, "{err}");
+}
+
+/// One record of a call of acme's that rules let pass.
+fn told(call: u64) -> (Value, Value) {
+    let unmapped = json!({
+        "time": "2026-11-30T00:53:20Z",
+        "decided": "2026-11-30T00:53:20Z",
+        "protocol": "grpc",
+        "scopes": ["read"],
+        "facts": {},
+    });
+    let beside = json!({
+        "actor": { "user": { "uid": "ci", "org": { "uid": if call == 9 { "gone" } else { "acme" } } } },
+        "api": { "operation": "gitpod.v1.PrebuildService/ListPrebuilds", "request": { "uid": request_id(call) } },
+    });
+    (unmapped, beside)
+}
+
+/// A call counts once, by its intent or its end, whatever else became of it; and what is not there is counted as such.
+#[test]
+fn every_call_counts_once_and_what_is_missing_is_told() {
+    let fixture = Fixture::new();
+    let mut forge = Forge::new("gateway-0");
+    let record = |forge: &mut Forge, stage: &str, call: u64| {
+        let (unmapped, beside) = told(call);
+        forge.record(stage, &unmapped, beside);
+    };
+    for (stage, call) in
+        [("intent", 1), ("outcome", 1), ("intent", 2), ("recovered", 2), ("intent", 3), ("outcome", 4)]
+    {
+        record(&mut forge, stage, call);
+    }
+    record(&mut forge, "outcome", 9);
+    forge.record("gap", &json!({ "count": 7, "reason": "lost" }), json!({}));
+    forge.record("aggregate", &json!({ "count": 5 }), told(5).1);
+    // In a newer form, perhaps.
+    forge.record("outcome", &json!({ "facts": { "novelty": 1 } }), told(6).1);
+    // The file failed: what it had last is void, and was told again.
+    let trusted = forge.next();
+    record(&mut forge, "outcome", 7);
+    forge.segment_after_failure(trusted);
+    record(&mut forge, "outcome", 7);
+    forge.store(&fixture.at("audit"));
+
+    let told = fixture.replay(&fixture.present, &[]);
+    assert_eq!((told.code, told.judged()), (0, 5), "{}", told.sums);
+    let expected = json!({
+        "before_rules": {},
+        "folded": 5,
+        "missing": 7,
+        "dry_run": 0,
+        "object_not_on_record": 0,
+        "org_not_in_config": 1,
+        "unreadable": 1,
+    });
+    assert_eq!(told.sums["not_judged"], expected);
+    let (code, out, _) = fixture.command(&fixture.present, &["--until", "2026-01-01T00:00:00Z"]);
+    assert_eq!((code, out.contains(": 0 calls judged,")), (0, true), "{out}");
 }

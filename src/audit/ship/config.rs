@@ -85,7 +85,7 @@ pub struct Target {
 #[derive(Clone, Debug)]
 pub(super) enum Sink {
     Lines(Lines),
-    Otlp(Otlp),
+    Otlp(Box<Otlp>),
     Store(Store),
 }
 
@@ -127,7 +127,7 @@ impl Config {
             return Err(invalid("name", "must be 1 to 32 of a-z 0-9 -"));
         }
         let sink = match self {
-            Self::Otlp(otlp) => Sink::Otlp(otlp.resolve(secrets)?),
+            Self::Otlp(otlp) => Sink::Otlp(Box::new(otlp.resolve(secrets)?)),
             Self::File(file) if file.path.as_os_str().is_empty() => {
                 return Err(invalid("path", "must not be empty"));
             }

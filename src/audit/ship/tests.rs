@@ -90,7 +90,7 @@ fn file(name: &str, path: &Path) -> Config {
 /// The records that count, in order.
 fn logged(audit: &Path) -> Vec<String> {
     let instances = Instance::all(audit).unwrap();
-    let joined = Joined::new(vec![instances[0].segments().to_vec()], |_, _| true).unwrap();
+    let joined = Joined::of(&instances[..1], |_, _| true).unwrap();
     joined.map(|found| String::from_utf8(found.unwrap().record).unwrap()).collect()
 }
 

@@ -65,7 +65,7 @@ impl Args {
     }
 
     fn keys(&self) -> Result<Option<Keys>, Failure> {
-        let read = |path: &Path| Keys::read(path).map(Some).map_err(|error| Failure::usage(error));
+        let read = |path: &Path| Keys::read(path).map(Some).map_err(Failure::usage);
         if let Some(path) = &self.hash_keys {
             return read(path);
         }
