@@ -49,9 +49,8 @@ impl Times {
         Self(times)
     }
 
-    fn at(&self, part: f64) -> Duration {
-        let index = (self.0.len() as f64 * part) as usize;
-        self.0.get(index.min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
+    fn at(&self, per_cent: usize) -> Duration {
+        self.0.get(self.0.len() * per_cent / 100).copied().unwrap_or_default()
     }
 }
 
@@ -179,10 +178,10 @@ fn main() {
         let (mut raws, mut measured) = (Vec::new(), CLIENTS.map(|_| Vec::new()));
         for _ in 0..ROUNDS {
             let times = raw(directory.path());
-            raws.push((millis(times.at(0.5)), millis(times.at(0.99))));
+            raws.push((millis(times.at(50)), millis(times.at(99))));
             for (clients, measured) in CLIENTS.into_iter().zip(&mut measured) {
                 let (times, per_second) = load(&stack, clients).await;
-                measured.push((per_second, millis(times.at(0.5)), millis(times.at(0.99))));
+                measured.push((per_second, millis(times.at(50)), millis(times.at(99))));
             }
         }
         log.close().await;
