@@ -292,7 +292,7 @@ fn secret(path: &str) -> Option<&'static str> {
             Some("must be { file = \"PATH\" } or { env = \"NAME\" }, never the password itself")
         }
         path if path.starts_with("audit.ship") => Some(
-            "must be as deploy/gateway.example.toml says; secrets are { file = \"PATH\" } or { env = \"NAME\" }",
+            "must be as deploy/gateway.example.toml says; keys and tokens are { file = \"PATH\" } or { env = \"NAME\" }",
         ),
         path if path.ends_with(".credential") => {
             Some("must be { file = \"PATH\" } or { env = \"NAME\" }, never the token itself")

@@ -19,6 +19,7 @@ mod crash {
     mod faults;
     mod kills;
     mod removed;
+    mod shipped;
 }
 
 use tokio::sync::Mutex;

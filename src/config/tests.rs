@@ -49,7 +49,9 @@ fn key_file(directory: &Path, text: &str) -> PathBuf {
 
 fn env(name: &str) -> Option<String> {
     match name {
-        "TOKEN" | "GLOBEX_TOKEN" => Some("good-token".to_owned()),
+        "TOKEN" | "GLOBEX_TOKEN" | "COLLECTOR_TOKEN" | "AUDIT_ACCESS_KEY_ID" | "AUDIT_SECRET_ACCESS_KEY" => {
+            Some("good-token".to_owned())
+        }
         "PAGE_KEY" => Some("a-page-key-of-32-bytes-and-more--".to_owned()),
         "EMPTY" => Some(String::new()),
         "TWO_LINES" => Some("first\nsecond".to_owned()),
@@ -167,6 +169,9 @@ fn the_example_and_the_schema_have_the_same_keys() {
     // The one of the two places that is not shown there, and other lengths of time than a second.
     for key in [
         "pages.key.env",
+        "audit.ship[].token.file",
+        "audit.ship[].access_key_id.file",
+        "audit.ship[].secret_access_key.file",
         "limits.redis.password.env",
         "limits.refusals.per_minute",
         "limits.refusals.per_hour",

@@ -28,6 +28,8 @@ pub(crate) struct Setting {
     pub(crate) directory: PathBuf,
     /// What it is run by.
     pub(crate) under: Vec<String>,
+    /// Where the log is shipped to, as the config has it.
+    pub(crate) ship: String,
 }
 
 /// Ends with the test.
@@ -41,7 +43,13 @@ pub(crate) struct Gateway {
 
 impl Setting {
     pub(crate) fn new(upstream: SocketAddr, audit: &Path, directory: &Path) -> Self {
-        Self { upstream, audit: audit.to_owned(), directory: directory.to_owned(), under: Vec::new() }
+        Self {
+            upstream,
+            audit: audit.to_owned(),
+            directory: directory.to_owned(),
+            under: Vec::new(),
+            ship: String::new(),
+        }
     }
 
     pub(crate) fn start(&self) -> Gateway {
@@ -52,13 +60,14 @@ impl Setting {
         let config = format!(
             "listen = '127.0.0.1:0'\nadmin = '127.0.0.1:0'\npolicy = {{ file = '{}' }}\n\
              deadline = {{ default = '10s', max = '10s' }}\n\
-             audit = {{ directory = '{}', instance = 'gateway-0' }}\n\
+             audit = {{ directory = '{}', instance = 'gateway-0', ship = [{}] }}\n\
              [upstream]\nbase_url = 'http://{}/api'\n\
              [limits]\nin_flight = 8192\n\
              [[identity.api_keys]]\nid = 'ci'\nsubject = 'ci'\norg = 'acme'\nsha256 = '{hash}'\n\
              [[orgs]]\nid = 'acme'\ncredential = {{ env = 'TOKEN' }}\nupstream_organization_id = '{ORGANIZATION}'\n",
             at("policy.toml").display(),
             self.audit.display(),
+            self.ship,
             self.upstream,
         );
         write(&at("gateway.toml"), &config, 0o600);

@@ -137,8 +137,8 @@ async fn it_goes_on_where_it_was_left() {
         shipped.intend(5).await;
         directory = Some(shipped.end().await);
     }
-    let expected = logged(&directory.unwrap().path().join("audit"));
-    assert_eq!(lines(&second), expected);
+    let directory = directory.unwrap();
+    assert_eq!(lines(&second), logged(&directory.path().join("audit")));
 }
 
 #[tokio::test]
