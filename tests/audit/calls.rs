@@ -91,7 +91,7 @@ orgs = [{ id = "acme", credential = { env = "NOT_THERE" } }, { id = "globex", cr
 "#;
 
 /// One call in so many is refused for what is not the policy's, or is a dry run.
-const SELDOM: u128 = 40;
+const SELDOM: u64 = 40;
 /// Calls at a time.
 const AT_A_TIME: usize = 256;
 
@@ -288,7 +288,7 @@ impl Dice {
     }
 
     fn id(&mut self, kind: char) -> String {
-        match self.roll(SELDOM as u64) {
+        match self.roll(SELDOM) {
             0 => "none of ours".to_owned(),
             number => format!("0198c0de-0000-7000-8000-0000000000{kind}{}", number % 4),
         }
@@ -316,7 +316,7 @@ impl Dice {
 
 /// Drawn by the call's id, so that it is the same under any policy.
 fn draws(call: &Call, which: u128) -> bool {
-    call.context.id().as_u128() % SELDOM == which
+    call.context.id().as_u128() % u128::from(SELDOM) == which
 }
 
 fn object(call: &Call, sized: bool) -> Object {
