@@ -315,11 +315,7 @@ impl Journal {
             if segment.check().is_err() && self.begun.size() < self.trusted.size() {
                 self.trusted = self.begun.clone();
             }
-            self.closed.push(Closed {
-                first: segment.first(),
-                path: segment.path().to_owned(),
-                bytes: segment.size(),
-            });
+            self.closed.push(Closed::from(&segment));
             self.publish(false);
         }
         Fault::Broken(error)
@@ -366,22 +362,19 @@ impl Journal {
         }
         self.write(&[], true)?;
         let Some(old) = self.segment.take() else { return Ok(()) };
-        match self.begin_segment() {
-            Ok(()) => {
-                self.closed.push(Closed {
-                    first: old.first(),
-                    path: old.path().to_owned(),
-                    bytes: old.size(),
-                });
-                // Everything in it is on stable storage; that it cannot be made read-only changes nothing of that.
-                if let Err(error) = old.close() {
-                    tracing::warn!(%error, "an audit segment could not be closed in order");
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => self.segment = Some(old),
-            Err(error) => return Err(self.fail(error)),
+        let begun = self.begin_segment();
+        if let Err(error) = &begun
+            && error.kind() == io::ErrorKind::StorageFull
+        {
+            self.segment = Some(old);
+            return Ok(());
         }
-        Ok(())
+        self.closed.push(Closed::from(&old));
+        // Everything in it is on stable storage; that it cannot be made read-only changes nothing of that.
+        if let Err(error) = old.close() {
+            tracing::warn!(%error, "an audit segment could not be closed in order");
+        }
+        begun.map_err(|error| self.fail(error))
     }
 
     fn is_checkpoint_due(&self) -> bool {

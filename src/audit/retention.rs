@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::segment::Named;
+use super::segment::{Named, Segment};
 
 /// A segment that is not written any more.
 #[derive(Clone, Debug)]
@@ -33,6 +33,12 @@ impl Closed {
     pub(super) fn age(&self) -> Duration {
         let modified = fs::metadata(&self.path).and_then(|metadata| metadata.modified());
         modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok()).unwrap_or_default()
+    }
+}
+
+impl From<&Segment> for Closed {
+    fn from(segment: &Segment) -> Self {
+        Self { first: segment.first(), path: segment.path().to_owned(), bytes: segment.size() }
     }
 }
 
