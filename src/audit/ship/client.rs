@@ -1,6 +1,6 @@
 //! HTTP to sinks: one client for collectors and stores.
 
-use std::{error::Error as StdError, fmt, time::Duration};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -28,7 +28,7 @@ type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// A client; clones share its connections.
 #[derive(Clone)]
-pub(super) struct Client(legacy::Client<HttpsConnector<HttpConnector>, Body>);
+pub(super) struct Client(Arc<legacy::Client<HttpsConnector<HttpConnector>, Body>>);
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ impl Client {
     /// The platform's certificate roots, which https needs, cannot be read.
     pub(super) fn new(https: bool) -> Result<Self, export::Error> {
         let connector = export::connector(https)?;
-        Ok(Self(legacy::Client::builder(TokioExecutor::new()).build(connector)))
+        Ok(Self(Arc::new(legacy::Client::builder(TokioExecutor::new()).build(connector))))
     }
 
     pub(super) async fn send<B>(&self, request: Request<B>) -> Result<Response<Bytes>, ClientError>

@@ -16,6 +16,9 @@ const MAX_NAME: usize = 32;
 /// Where S3's own stores are, unless it is said.
 const DEFAULT_REGION: &str = "us-east-1";
 
+const NOT_A_URL: &str = "must be a URL of http or https, with a host";
+const NOT_A_STORE: &str = "must be s3://BUCKET/PREFIX or file:///DIRECTORY";
+
 /// `[[audit.ship]]`: one sink.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -168,6 +171,10 @@ impl StoreConfig {
             let prefix = Path::from_absolute_path(directory).map_err(|_| invalid("url", NOT_A_STORE))?;
             return Ok(Store { store: Arc::new(store), prefix });
         }
+        self.s3(secrets)
+    }
+
+    fn s3(&self, secrets: Secrets<'_>) -> Result<Store, Invalid> {
         let (bucket, prefix) = self
             .url
             .strip_prefix("s3://")
@@ -181,34 +188,32 @@ impl StoreConfig {
         };
         let id = secret("access_key_id", &self.access_key_id)?;
         let key = secret("secret_access_key", &self.secret_access_key)?;
-        let region = self.region.as_deref().unwrap_or(DEFAULT_REGION);
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
-            .with_region(region)
+            .with_region(self.region.as_deref().unwrap_or(DEFAULT_REGION))
             .with_access_key_id(id.expose_secret())
             .with_secret_access_key(key.expose_secret())
             // The shipper tries again itself, for ever.
             .with_retry(RetryConfig { max_retries: 1, ..RetryConfig::default() });
-        let mut https = true;
+        let endpoint = self.endpoint()?;
+        let https = endpoint.as_ref().is_none_or(|uri| uri.scheme_str() == Some("https"));
         if let Some(endpoint) = &self.endpoint {
-            let parsed = url(endpoint).ok_or_else(|| invalid("endpoint", NOT_A_URL))?;
-            https = parsed.scheme_str() == Some("https");
-            if !is_private(&parsed) {
-                return Err(invalid(
-                    "endpoint",
-                    "must be of https, or on a loopback address: keys sign for it",
-                ));
-            }
             builder = builder.with_endpoint(endpoint.trim_end_matches('/')).with_allow_http(!https);
         }
         let client = Client::new(https).map_err(|error| invalid("url", error))?;
         let store = builder.with_http_connector(client).build().map_err(|error| invalid("url", error))?;
         Ok(Store { store: Arc::new(store), prefix })
     }
-}
 
-const NOT_A_URL: &str = "must be a URL of http or https, with a host";
-const NOT_A_STORE: &str = "must be s3://BUCKET/PREFIX or file:///DIRECTORY";
+    fn endpoint(&self) -> Result<Option<Uri>, Invalid> {
+        let Some(endpoint) = &self.endpoint else { return Ok(None) };
+        let uri = url(endpoint).ok_or_else(|| invalid("endpoint", NOT_A_URL))?;
+        if is_private(&uri) {
+            return Ok(Some(uri));
+        }
+        Err(invalid("endpoint", "must be of https, or on a loopback address: keys sign for it"))
+    }
+}
 
 fn invalid(key: &'static str, problem: impl ToString) -> Invalid {
     Invalid { key, problem: problem.to_string() }

@@ -17,7 +17,7 @@ use crate::{
     audit::{
         Log,
         reach::{Positions, Reach},
-        read::{Instance, Segment, View},
+        read::{Instance, Line, Segment, View},
     },
     telemetry::Metrics,
 };
@@ -258,7 +258,7 @@ fn beside(directory: &Path) -> Result<(String, String), SinkError> {
 fn first_time(segment: &Segment) -> Option<i64> {
     let mut lines = segment.lines().ok()?;
     match lines.next().ok()? {
-        crate::audit::read::Line::Record(record) => View::of(record).map(|view| view.time),
+        Line::Record(record) => View::of(record).map(|view| view.time),
         _ => None,
     }
 }
