@@ -1,7 +1,10 @@
 //! One record: what the log tells of one call at one stage, in OCSF's words. Its place in the log is
 //! [`line`](super::line)'s matter. `docs/audit-log.md` says what stands where.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::{Map, Value};
 

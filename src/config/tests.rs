@@ -8,11 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::{Config, ConfigError, Identity, Resolved, keys};
 use crate::{
-    audit, front, limit, policy, server, telemetry,
+    audit::{self, key::SigningKey},
+    front, limit, policy, server, telemetry,
     upstream::{self, Parting},
 };
 
@@ -89,6 +91,9 @@ fn the_example_resolves_with_and_without_what_is_optional() {
     let hash_keys = directory.path().join("hash-keys");
     fs::write(&hash_keys, "acme-token-1 CwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCws=\n").unwrap();
     fs::set_permissions(&hash_keys, Permissions::from_mode(0o440)).unwrap();
+    let signing_key = directory.path().join("audit-signing-key.pem");
+    fs::write(&signing_key, SigningKey::generate().unwrap().to_pem().unwrap().expose_secret()).unwrap();
+    fs::set_permissions(&signing_key, Permissions::from_mode(0o400)).unwrap();
     for (text, count) in [(EXAMPLE.to_owned(), 2), (full_example(), 4)] {
         let text = text.replace("/run/secrets/acme-token", &token.display().to_string());
         let text = text.replace("/run/secrets/page-key", &page_key.display().to_string());
@@ -98,6 +103,7 @@ fn the_example_resolves_with_and_without_what_is_optional() {
         let text = text.replace("/etc/prebuild-gateway/idp-ca.pem", &ca.display().to_string());
         let text = text.replace("/etc/prebuild-gateway/ci-jwks.json", &jwks.display().to_string());
         let text = text.replace("/run/secrets/audit-hash-keys", &hash_keys.display().to_string());
+        let text = text.replace("/run/secrets/audit-signing-key.pem", &signing_key.display().to_string());
         let text = text.replace("/run/secrets/redis-password", &redis_password.display().to_string());
         let text = text.replace("/etc/prebuild-gateway/redis-ca.pem", &ca.display().to_string());
         // As it stands it is no cluster, and has but one server.

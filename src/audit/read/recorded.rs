@@ -8,6 +8,7 @@ use crate::{
     call::{OrgId, RequestId, Scope, SubjectId},
     error::{Code, Reason, code_name},
     rpc::{self, Facts, MethodSpec},
+    telemetry::metrics::AuditStage,
 };
 
 #[cfg(test)]
@@ -71,6 +72,8 @@ struct Told<'a> {
 
 #[derive(Deserialize)]
 struct Unmapped<'a> {
+    #[serde(borrow)]
+    stage: Cow<'a, str>,
     #[serde(borrow)]
     time: Cow<'a, str>,
     #[serde(borrow)]
@@ -146,15 +149,23 @@ impl Recorded {
     }
 }
 
+impl Unmapped<'_> {
+    /// Whether rules had a word. What they did not judge was decided by its refusal: at the time of its record.
+    fn is_judged(&self) -> bool {
+        let is_reject = self.stage == AuditStage::Reject.as_str();
+        self.decided.as_ref().is_some_and(|decided| !is_reject || *decided != self.time)
+    }
+}
+
 impl Told<'_> {
     /// Rules have let pass what came as far as the end of them: from there on other things refuse.
     fn word(&self) -> Result<Word, Unjudged> {
         let error = self.api.response.as_ref().and_then(|response| response.error.as_deref());
         let rule = self.unmapped.rule.as_deref();
-        match (error == Some(Reason::PolicyDenied.as_str()), &self.unmapped.decided) {
-            (true, _) => Ok(Word::Refused(rule.unwrap_or_default().to_owned())),
-            (false, Some(_)) => Ok(Word::Passed),
-            (false, None) => Err(Unjudged::Before(self.cause())),
+        match error == Some(Reason::PolicyDenied.as_str()) {
+            true => Ok(Word::Refused(rule.unwrap_or_default().to_owned())),
+            false if self.unmapped.is_judged() => Ok(Word::Passed),
+            false => Err(Unjudged::Before(self.cause())),
         }
     }
 
