@@ -196,6 +196,9 @@ impl Record {
             about.see(context);
             // The intent has it, as it went upstream.
             about.request.take_if(|_| context.is_intended());
+            // Later than what rules decided, whatever the clock does: only what they did not judge is decided now.
+            let judged = about.decided.map(|decided| decided + Duration::from_micros(1));
+            self.time = judged.map_or(self.time, |judged| self.time.max(judged));
         }
         self.end_as(end);
     }
