@@ -13,6 +13,10 @@ use tempfile::tempdir;
 #[expect(dead_code, reason = "tests do more with a log")]
 mod forge;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Enough that a run takes a good part of a second.
 const CALLS: usize = 50_000;
 /// At the rate at which a log can be verified there are far fewer records between two checkpoints.

@@ -31,6 +31,10 @@ use tower::{Service as _, ServiceBuilder, service_fn, util::BoxCloneSyncService}
 
 type Stack = BoxCloneSyncService<Call, Reply, Error>;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUNDS: usize = 5;
 const CLIENTS: [usize; 3] = [1, 64, 256];
 const LENGTH: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@
 //! back. What is before a checkpoint that was kept elsewhere is then found; behind the newest one the chain alone holds,
 //! and a chain needs no key.
 
-use std::{ops::Range, path::PathBuf, sync::mpsc::sync_channel, thread};
+use std::{ops::Range, path::PathBuf, thread};
 
 use super::{
     checkpoint::{Checkpoint, CheckpointError},
@@ -20,7 +20,7 @@ mod pruned;
 mod trust;
 mod walk;
 
-use ahead::{AHEAD, Batch, End};
+use ahead::{Batch, End};
 pub use kept::Kept;
 pub use trust::{Trust, TrustError};
 use walk::Walk;
@@ -153,14 +153,13 @@ pub fn verify(instance: &Instance, trust: &Trust, kept: &[&Kept]) -> Result<Repo
 /// Takes the records of all segments, as far as they count.
 fn read(instance: &Instance, walk: &mut Walk<'_>, torn: &mut bool) -> Result<Result<(), Bad>, ReadError> {
     let segments = instance.segments();
-    let (sender, batches) = sync_channel(AHEAD);
     thread::scope(|scope| {
-        scope.spawn(move || ahead::read(segments, &sender));
-        for batch in batches {
+        for batch in ahead::read(segments, scope) {
             let batch = batch?;
-            let is_newest = batch.segment + 1 == segments.len();
-            *torn = is_newest && batch.end == Some(End::Torn);
-            if let Err(bad) = judge(&batch, &segments[batch.segment], is_newest, walk) {
+            let segment = &segments[batch.segment()];
+            let is_newest = batch.segment() + 1 == segments.len();
+            *torn = is_newest && batch.end() == Some(End::Torn);
+            if let Err(bad) = judge(&batch, segment, is_newest, walk) {
                 return Ok(Err(bad));
             }
         }
@@ -169,14 +168,14 @@ fn read(instance: &Instance, walk: &mut Walk<'_>, torn: &mut bool) -> Result<Res
 }
 
 fn judge(batch: &Batch, segment: &Segment, is_newest: bool, walk: &mut Walk<'_>) -> Result<(), Bad> {
-    for ((record, leaf), number) in batch.records().zip(batch.first..) {
+    for (record, number) in batch.records().zip(batch.first()..) {
         match number == segment.first {
-            true => walk.open(number, record, leaf)?,
-            false => walk.take(number, record, leaf)?,
+            true => walk.open(number, &record)?,
+            false => walk.take(number, &record)?,
         }
     }
-    let next = batch.first + batch.count();
-    match batch.end {
+    let next = batch.first() + batch.count();
+    match batch.end() {
         Some(End::TooLong) => Err((next, Reason::TooLong)),
         // What is missing behind it is found with the next segment. This is one too many.
         Some(End::Torn) if !is_newest => Err((next, Reason::Torn)),

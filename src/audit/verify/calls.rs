@@ -1,11 +1,6 @@
 //! Intents and their ends.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet, VecDeque},
-};
-
-use serde::Deserialize;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::Reason;
 
@@ -23,29 +18,8 @@ pub(super) struct Calls {
     order: VecDeque<Box<str>>,
 }
 
-/// Of a record no more than is needed: what is passed over costs half.
-#[derive(Deserialize)]
-struct Record<'a> {
-    #[serde(borrow, default)]
-    api: Api<'a>,
-}
-
-#[derive(Default, Deserialize)]
-struct Api<'a> {
-    #[serde(borrow, default)]
-    request: Request<'a>,
-}
-
-#[derive(Default, Deserialize)]
-struct Request<'a> {
-    #[serde(borrow, default)]
-    uid: Cow<'a, str>,
-}
-
 impl Calls {
-    pub(super) fn take(&mut self, sequence: u64, stage: &str, record: &str) -> Result<(), Reason> {
-        let record: Record<'_> = serde_json::from_str(record).map_err(|_| Reason::Json)?;
-        let id = &*record.api.request.uid;
+    pub(super) fn take(&mut self, sequence: u64, stage: &str, id: &str) -> Result<(), Reason> {
         match stage {
             "intent" if self.open.contains_key(id) || self.ended.contains(id) => Err(Reason::SecondIntent),
             "intent" => {

@@ -2,11 +2,11 @@
 
 use std::cmp::Ordering;
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 
 use super::{
-    Bad, Checkpoint, Fault, Hash, Kept, Range, Reason, Report, Signed, Trust, calls::Calls, kept::Sought,
-    pruned::Pruned,
+    Bad, Checkpoint, Fault, Hash, Kept, Range, Reason, Report, Signed, Trust, ahead::Record, calls::Calls,
+    kept::Sought, pruned::Pruned,
 };
 use crate::audit::{
     read::{Begin, View},
@@ -71,16 +71,17 @@ impl<'a> Walk<'a> {
     }
 
     /// Takes the first record of a segment that is named after `first`.
-    pub(super) fn open(&mut self, first: u64, record: &[u8], leaf: Hash) -> Result<(), Bad> {
+    pub(super) fn open(&mut self, first: u64, record: &Record<'_>) -> Result<(), Bad> {
         let bad = |reason| (first, reason);
-        let begin = Begin::parse(record).ok_or(bad(Reason::Begin))?;
+        let begin = Begin::parse(record.bytes).ok_or(bad(Reason::Begin))?;
         if begin.sequence != first {
             return Err(bad(Reason::Number(begin.sequence)));
         }
         if begin.stage != SEGMENT {
             return Err(bad(Reason::Unopened));
         }
-        let opening: Opening = serde_json::from_slice(record).map_err(|_| bad(Reason::Field("tree")))?;
+        let opening: Opening =
+            serde_json::from_slice(record.bytes).map_err(|_| bad(Reason::Field("tree")))?;
         let before = opening.unmapped;
         if self.begun {
             self.reach(first, before.trusted)?;
@@ -104,19 +105,19 @@ impl<'a> Walk<'a> {
         if before.trusted == first {
             self.pass()?;
         }
-        self.push(begin.stage, record, leaf).map_err(bad)
+        self.push(begin.stage, record).map_err(bad)
     }
 
     /// Takes another record, which must have this number.
-    pub(super) fn take(&mut self, sequence: u64, record: &[u8], leaf: Hash) -> Result<(), Bad> {
+    pub(super) fn take(&mut self, sequence: u64, record: &Record<'_>) -> Result<(), Bad> {
         self.pass()?;
         let bad = |reason| (sequence, reason);
-        let begin = Begin::parse(record).ok_or(bad(Reason::Begin))?;
+        let begin = Begin::parse(record.bytes).ok_or(bad(Reason::Begin))?;
         self.place(sequence, &begin)?;
         if begin.stage == SEGMENT {
             return Err(bad(Reason::Reopened));
         }
-        self.push(begin.stage, record, leaf).map_err(bad)
+        self.push(begin.stage, record).map_err(bad)
     }
 
     /// Whether the records so far end where the segment says that what can be trusted ends.
@@ -174,24 +175,19 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn push(&mut self, stage: &str, record: &[u8], leaf: Hash) -> Result<(), Reason> {
-        // Once for all: what is passed over below would not be looked at.
-        let text = str::from_utf8(record).map_err(|_| Reason::Json)?;
+    fn push(&mut self, stage: &str, record: &Record<'_>) -> Result<(), Reason> {
+        let &Record { bytes, leaf, call } = record;
+        let call = call.ok_or(Reason::Json)?;
         match stage {
-            "intent" | "outcome" | "reject" | "recovered" => {
-                self.calls.take(self.tree.size(), stage, text)?;
-            }
-            "checkpoint" => self.checkpoint(record)?,
-            "pruned" => self.pruned.take(self.tree.size(), record)?,
-            _ => {
-                let _: IgnoredAny = serde_json::from_str(text).map_err(|_| Reason::Json)?;
-            }
+            "checkpoint" => self.checkpoint(bytes)?,
+            "pruned" => self.pruned.take(self.tree.size(), bytes)?,
+            _ => self.calls.take(self.tree.size(), stage, call)?,
         }
         // A checkpoint speaks for the last word, too.
         self.ended = stage == "shutdown" || self.ended && stage == "checkpoint";
         self.tree.push(leaf);
         self.prev = Some(leaf);
-        self.bytes += record.len() as u64 + 1;
+        self.bytes += bytes.len() as u64 + 1;
         Ok(())
     }
 
