@@ -16,8 +16,12 @@ use super::{
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_prebuild-gateway");
-/// In seconds, unoptimised; `cargo bench --bench replay` has a hundred thousand.
+/// In seconds, unoptimised. `PREBUILD_GATEWAY_REPLAY_CALLS=125000` has more than a hundred thousand that are judged.
 const CALLS: usize = 2_000;
+
+fn count() -> usize {
+    std::env::var("PREBUILD_GATEWAY_REPLAY_CALLS").map_or(CALLS, |count| count.parse().unwrap())
+}
 
 /// A log, and the policies that it is replayed under.
 struct Fixture {
@@ -99,16 +103,17 @@ fn differing(present: &[Said], candidate: &[Said]) -> BTreeMap<String, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_policy_flips_nothing_and_another_one_what_it_decides_otherwise() {
     let fixture = Fixture::new();
-    let calls = Calls::random(CALLS);
+    let count = count();
+    let calls = Calls::random(count);
     let present = calls.record(&fixture.present, &fixture.at("audit")).await;
     let candidate = calls.record(&fixture.candidate, &fixture.at("elsewhere")).await;
     let passed = present.iter().filter(|said| said.passed == Some(true)).count();
     let refused = present.iter().filter(|said| said.passed == Some(false)).count();
-    assert!(passed > CALLS / 4 && refused > CALLS / 10, "{passed} and {refused}");
+    assert!(passed > count / 4 && refused > count / 10, "{passed} and {refused}");
 
     let same = fixture.replay(&fixture.present, &[]);
     assert_eq!((same.code, &same.flips), (0, &BTreeMap::new()), "{}", same.sums);
-    assert_eq!(same.judged() + same.not_judged(), CALLS as u64, "every call counts once: {}", same.sums);
+    assert_eq!(same.judged() + same.not_judged(), count as u64, "every call counts once: {}", same.sums);
     let ruled = present.iter().filter(|said| said.passed.is_some()).count() as u64;
     let folded = same.sums["not_judged"]["folded"].as_u64().unwrap();
     assert!(same.judged() <= ruled && ruled <= same.judged() + folded, "{ruled}: {}", same.sums);
@@ -126,6 +131,13 @@ async fn the_same_policy_flips_nothing_and_another_one_what_it_decides_otherwise
         assert_eq!(said.subject, if now == "refused" { "planted" } else { "janitor" });
     }
     let other = fixture.replay(&fixture.candidate, &[]);
+    println!(
+        "{} calls, {} judged: none flips under the same policy, {} of {} planted under the other",
+        count,
+        same.judged(),
+        other.flips.len(),
+        expected.len()
+    );
     assert_eq!((other.code, &other.flips), (1, &expected), "{}", other.sums);
     let groups = other.sums["groups"].as_array().unwrap();
     let told: Vec<_> = groups

@@ -6,6 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use prebuild_gateway::audit::{
+    read::Instance,
+    verify::{Report, Trust, verify},
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -26,6 +30,16 @@ const SAYS_NOTHING: [&str; 6] = [
 pub(crate) struct Logged {
     pub(crate) intents: usize,
     pub(crate) ends: Vec<String>,
+}
+
+/// The log is good from end to end, by its own key: what has happened to it was told.
+pub(crate) fn verified(audit: &Path) -> Report {
+    let instances = Instance::all(audit).unwrap();
+    assert_eq!(instances.len(), 1);
+    let report = verify(&instances[0], &Trust::Beside, &[]).unwrap();
+    assert_eq!(report.fault, None);
+    assert!(report.signed.is_some());
+    report
 }
 
 /// What the log says, by project. Void records do not count.

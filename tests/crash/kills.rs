@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     disk::Disk,
     gateway::{Gateway, Setting},
-    joined::{logged, segments, violations},
+    joined::{logged, segments, verified, violations},
     load::{CLIENTS, Ended, Load, Upstream},
 };
 use crate::{ALONE, rounds};
@@ -56,6 +56,7 @@ fn judge(name: &str, count: usize, upstream: &Upstream, audit: &Path, sum: &Sum,
     );
     let found = violations(&seen, &sum.got, &logged);
     assert!(found.is_empty(), "{} violations:\n{}", found.len(), found[..found.len().min(20)].join("\n"));
+    assert_eq!(verified(audit).open, 0);
     assert!(seen.len() > 10 * count, "upstream saw only {}", seen.len());
     assert!(recovered > 0, "no crash left a call open");
 }

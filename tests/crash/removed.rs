@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, OpenOptions},
     path::Path,
     time::{Duration, Instant},
 };
@@ -19,10 +19,12 @@ use crate::ALONE;
 
 const ROUNDS: usize = 20;
 
-/// Kept under another name, so that the test can tell what had been acknowledged in it.
-fn remove(file: &Path, aside: &Path) {
+/// Kept under another name, so that the test can tell what had been acknowledged in it; and how long it was: what is
+/// written to it later reaches nobody.
+fn remove(file: &Path, aside: &Path) -> u64 {
     fs::hard_link(file, aside).unwrap();
     fs::remove_file(file).unwrap();
+    fs::metadata(aside).unwrap().len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,10 +37,12 @@ async fn a_file_that_is_removed_takes_no_intent_of_a_later_call_with_it() {
     let gateway = Setting::new(upstream.address, &audit, directory.path()).start();
     let instance = audit.join("gateway-0");
     let (load, begun) = (Load::start(gateway.address, CLIENTS), Instant::now());
+    let mut lengths = BTreeMap::new();
     for round in 0..ROUNDS {
         tokio::time::sleep(Duration::from_millis(50 + 7 * round as u64)).await;
         let newest = segments(&instance).pop().unwrap();
-        remove(&newest, &aside.join(newest.file_name().unwrap()));
+        let name = aside.join(newest.file_name().unwrap());
+        lengths.insert(name.clone(), remove(&newest, &name));
         // It goes on in another file, by itself.
         while segments(&instance).last().is_none_or(|next| *next <= newest) {
             assert!(begun.elapsed() < Duration::from_secs(60), "it does not go on");
@@ -52,6 +56,9 @@ async fn a_file_that_is_removed_takes_no_intent_of_a_later_call_with_it() {
 
     // Of what was removed only what was acknowledged before counts: all else was refused.
     let mut all: BTreeMap<_, Logged> = logged(&audit);
+    for (name, length) in lengths {
+        OpenOptions::new().write(true).open(name).unwrap().set_len(length).unwrap();
+    }
     let removed = directory.path().join("removed");
     fs::create_dir_all(&removed).unwrap();
     fs::rename(&aside, removed.join("gateway-0")).unwrap();
