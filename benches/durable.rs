@@ -1,5 +1,6 @@
 //! What it costs to have every change on stable storage twice, before it is sent and before it is answered, beside the
-//! same disk's own fdatasync in the same run: `cargo bench --bench durable`.
+//! same disk's own fdatasync in the same run; and how soon the log that this makes, of a gigabyte or more, is open again
+//! after its process was killed: `cargo bench --bench durable`.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a bench that cannot begin has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "it is the result")]
@@ -161,6 +162,22 @@ async fn load(stack: &Stack, clients: usize) -> (Times, f64) {
     (Times::new(all), per_second)
 }
 
+/// Copies the log as a process that is killed leaves it, and says how many bytes in how many files that is.
+fn killed(audit: &Path, to: &Path) -> (u64, usize) {
+    let instance =
+        std::fs::read_dir(audit).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir());
+    let instance = instance.unwrap_or_else(|| panic!("no log"));
+    let copy = to.join(instance.file_name().unwrap());
+    std::fs::create_dir_all(&copy).unwrap();
+    let (mut bytes, mut files) = (0, 0);
+    for entry in std::fs::read_dir(instance).unwrap() {
+        let file = entry.unwrap().path();
+        bytes += std::fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+        files += 1;
+    }
+    (bytes, files)
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
@@ -175,7 +192,7 @@ fn main() {
     // On the disk that the build is on, not in memory.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let config = audit::Config::at(directory.path().join("audit"));
-    let (raws, measured) = runtime.block_on(async {
+    let (raws, measured, killed) = runtime.block_on(async {
         let log = Log::open(&config, Metrics::new()).unwrap_or_else(|error| panic!("{error}"));
         let detail = Detail::of(&config).unwrap_or_else(|error| panic!("{error}"));
         let stack = Arc::new(stack(&log, &detail));
@@ -188,16 +205,23 @@ fn main() {
                 measured.push((per_second, millis(times.at(50)), millis(times.at(99))));
             }
         }
+        let killed = killed(&config.directory, &directory.path().join("killed"));
         log.close().await;
-        (raws, measured)
+        (raws, measured, killed)
     });
+    let (bytes, files) = killed;
+    let begun = Instant::now();
+    let again = audit::Config::at(directory.path().join("killed"));
+    let log = Log::open(&again, Metrics::new()).unwrap_or_else(|error| panic!("{error}"));
+    let opened = begun.elapsed();
+    runtime.block_on(log.close());
     let of = |pick: fn(&(f64, f64)) -> f64| median(raws.iter().map(pick).collect());
     let (raw, raw_99) = (of(|raw| raw.0), of(|raw| raw.1));
     println!(
         "medians of {ROUNDS} rounds of {LENGTH:?}; a change is two records on stable storage, one after the other"
     );
     println!("fdatasync of {RAW_BYTES} bytes: p50 {raw:.3} ms, p99 {raw_99:.3} ms");
-    println!("bound for the p50 of one record: 1.5 x + 0.3 ms = {:.3} ms", 1.5 * raw + 0.3);
+    println!("bound for the p50 of one client: 1.5 x + 0.3 ms = {:.3} ms", 1.5 * raw + 0.3);
     for (clients, rounds) in CLIENTS.into_iter().zip(measured) {
         let of = |pick: fn(&(f64, f64, f64)) -> f64| median(rounds.iter().map(pick).collect());
         let (per_second, p50, p99) = (of(|round| round.0), of(|round| round.1), of(|round| round.2));
@@ -207,4 +231,5 @@ fn main() {
             p50 / 2.0 / raw
         );
     }
+    println!("open again after a kill, with {} MiB in {files} files: {:.0} ms", bytes >> 20, millis(opened));
 }
