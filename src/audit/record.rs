@@ -17,7 +17,7 @@ use crate::{
     telemetry::{Decision, metrics::AuditStage},
 };
 
-mod ascii;
+pub(crate) mod ascii;
 mod bounds;
 mod cut;
 mod event;

@@ -138,6 +138,7 @@ fn find_joins_the_instances_by_time() {
     for (arguments, count) in [
         (vec!["--request-id", &*request_id(7)], 4),
         (vec!["--value", &*request_id(7)], 4),
+        (vec!["--value", &*request_id(7).to_uppercase()], 4),
         (vec!["--value", "0198c0de"], 0),
         (vec!["--org", "org-1", "--stage", "intent"], 2 * 23),
         (vec!["--subject", "subject-3", "--stage", "intent"], 2 * 11),
@@ -152,6 +153,17 @@ fn find_joins_the_instances_by_time() {
         let found = records(&good(logs.path(), &[vec!["find"], arguments.clone()].concat()));
         assert_eq!(found.len(), count, "{arguments:?}");
     }
+}
+
+/// What is not printable ASCII is escaped in the log.
+#[test]
+fn find_knows_a_value_in_any_script() {
+    let (logs, mut forges, _elsewhere) = two();
+    forges[0].record("outcome", &json!({}), json!({ "actor": { "user": { "uid": "@@" } } }));
+    let last = forges[0].segments.last_mut().unwrap().lines.last_mut().unwrap();
+    *last = String::from_utf8(last.clone()).unwrap().replace("@@", "Zo\\u00eb").into_bytes();
+    forges[0].store(logs.path());
+    assert_eq!(records(&good(logs.path(), &["find", "--value", "Zo\u{eb}"])).len(), 1);
 }
 
 /// Also after the keys were rotated, and by keys that stand elsewhere.

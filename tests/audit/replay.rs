@@ -233,6 +233,8 @@ fn every_call_counts_once_and_what_is_missing_is_told() {
     record(&mut forge, "outcome", 9);
     forge.record("gap", &json!({ "count": 7, "reason": "lost" }), json!({}));
     forge.record("aggregate", &json!({ "count": 5 }), told(5).1);
+    // Of nobody in particular.
+    forge.record("aggregate", &json!({ "count": 3 }), json!({}));
     // In a newer form, perhaps.
     forge.record("outcome", &json!({ "facts": { "novelty": 1 } }), told(6).1);
     // The file failed: what it had last is void, and was told again.
@@ -246,7 +248,7 @@ fn every_call_counts_once_and_what_is_missing_is_told() {
     assert_eq!((told.code, told.judged()), (0, 5), "{}", told.sums);
     let expected = json!({
         "before_rules": {},
-        "folded": 5,
+        "folded": 8,
         "missing": 7,
         "dry_run": 0,
         "object_not_on_record": 0,
@@ -254,6 +256,9 @@ fn every_call_counts_once_and_what_is_missing_is_told() {
         "unreadable": 1,
     });
     assert_eq!(told.sums["not_judged"], expected);
+    let (_, out, _) = fixture.command(&fixture.present, &["--json", "--org", "globex"]);
+    let globex: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(globex["not_judged"]["folded"], 3, "{globex}");
     let (code, out, _) = fixture.command(&fixture.present, &["--until", "2026-01-01T00:00:00Z"]);
     assert_eq!((code, out.contains(": 0 calls judged,")), (0, true), "{out}");
 }

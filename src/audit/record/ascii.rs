@@ -26,6 +26,14 @@ impl Formatter for Ascii {
     }
 }
 
+/// A string, in its quotes.
+pub(crate) fn quoted(text: &str) -> Vec<u8> {
+    let mut json = Vec::with_capacity(text.len() + 2);
+    // To memory, which does not fail.
+    let _ = text.serialize(&mut Serializer::with_formatter(&mut json, Ascii));
+    json
+}
+
 /// What is behind the opening brace of an object, its closing one included. A value that is none gives nothing.
 pub(super) fn members(value: &impl Serialize) -> Vec<u8> {
     let mut json = Vec::with_capacity(1024);

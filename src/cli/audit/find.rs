@@ -5,8 +5,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use uuid::Uuid;
+
 use super::{ExitCode, Failure, Joined, Logs, View, show};
-use crate::audit::hash::Keys;
+use crate::audit::{hash::Keys, record::ascii};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -33,7 +35,7 @@ pub(in crate::cli) struct Args {
     until: Option<i64>,
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
-    /// Records with this value, in clear or as a keyed hash.
+    /// Records with this value, in clear or as a keyed hash. An id is found in either case of its digits.
     #[arg(long)]
     value: Option<String>,
     /// The keys of keyed hashes; by default `hash-keys` beside the logs, if it is there.
@@ -45,7 +47,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let needles = args.value.as_deref().map(|value| args.needles(value)).transpose()?;
     let wanted = |view: &View<'_>, record: &[u8]| {
         let has_value =
-            needles.as_ref().is_none_or(|needles| needles.iter().any(|needle| has(record, needle)));
+            needles.as_ref().is_none_or(|needles| needles.iter().any(|needle| needle.is_in(record)));
         has_value && args.fits(view)
     };
     for found in Joined::of(&args.logs.open()?, wanted)? {
@@ -56,12 +58,31 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is looked for in a record.
+struct Needle {
+    /// Of its JSON.
+    bytes: Vec<u8>,
+    /// Callers write the digits of ids as they like.
+    is_id: bool,
+}
+
+impl Needle {
+    fn is_in(&self, record: &[u8]) -> bool {
+        let mut windows = record.windows(self.bytes.len());
+        match self.is_id {
+            true => windows.any(|window| window.eq_ignore_ascii_case(&self.bytes)),
+            false => windows.any(|window| window == self.bytes),
+        }
+    }
+}
+
 impl Args {
-    /// What a record has that has this value, as bytes of JSON.
-    fn needles(&self, value: &str) -> Result<Vec<Vec<u8>>, Failure> {
+    /// What a record has that has this value.
+    fn needles(&self, value: &str) -> Result<Vec<Needle>, Failure> {
         let digests = self.keys()?.map(|keys| keys.digests(value)).unwrap_or_default();
-        let texts = std::iter::once(value.to_owned()).chain(digests);
-        Ok(texts.filter_map(|text| serde_json::to_vec(&text).ok()).collect())
+        let needle = |text: &str, is_id| Needle { bytes: ascii::quoted(text), is_id };
+        let clear = needle(value, Uuid::try_parse(value).is_ok());
+        Ok(digests.iter().map(|digest| needle(digest, false)).chain([clear]).collect())
     }
 
     fn keys(&self) -> Result<Option<Keys>, Failure> {
@@ -89,10 +110,6 @@ impl Args {
             && self.since.is_none_or(|since| since <= view.time)
             && self.until.is_none_or(|until| view.time < until)
     }
-}
-
-fn has(record: &[u8], needle: &[u8]) -> bool {
-    record.windows(needle.len()).any(|window| window == needle)
 }
 
 /// Milliseconds since 1970.

@@ -103,7 +103,9 @@ impl Args {
     fn concerns(&self, view: &View<'_>) -> bool {
         let is_of_org = self.org.as_deref().is_none_or(|org| org == view.org());
         match view.stage() {
-            "intent" | "outcome" | "reject" | "recovered" | "aggregate" => is_of_org,
+            // What is not told apart may be any org's.
+            "aggregate" => is_of_org || view.org().is_empty(),
+            "intent" | "outcome" | "reject" | "recovered" => is_of_org,
             "gap" => true,
             _ => false,
         }
