@@ -141,7 +141,8 @@ async fn an_end_outlives_the_file_that_failed() {
     };
     let (ended, ()) = tokio::join!(waits, mends);
     assert_eq!(ended, Ok(()));
-    assert_eq!(fixture.stages(), ["outcome"]);
+    assert_eq!(fixture.stages(), ["gap", "outcome"]);
+    assert_eq!(missing(&fixture), 1, "the intent, which was acknowledged");
 }
 
 #[tokio::test]
