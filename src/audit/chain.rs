@@ -21,6 +21,10 @@ pub(super) struct Chain {
 pub(super) struct OpenIntents {
     by_request: HashMap<RequestId, u64>,
     by_sequence: BTreeMap<u64, RequestId>,
+    /// The first record of the segment that is written.
+    segment: u64,
+    /// Ends in it of intents that stand before it: few. If it is lost, the intents are open again.
+    ended: Vec<(u64, Draft)>,
 }
 
 impl Chain {
@@ -82,17 +86,32 @@ impl OpenIntents {
             && draft.request.is_some_and(|request| self.by_request.contains_key(&request))
     }
 
+    /// A segment begins: what is before it does not depend on it.
+    pub(super) fn begin(&mut self, segment: u64) {
+        self.segment = segment;
+        self.ended.clear();
+    }
+
+    /// The segment that was written is lost, and with it these ends of intents that are not.
+    pub(super) fn lose(&mut self) -> Vec<Draft> {
+        let ended = std::mem::take(&mut self.ended);
+        for (sequence, end) in &ended {
+            self.open(*sequence, end.request);
+        }
+        ended.into_iter().map(|(_, end)| end).collect()
+    }
+
     /// The record is in the log.
     pub(super) fn note(&mut self, sequence: u64, draft: &Draft) {
         let Some(request) = draft.request else { return };
         match draft.stage {
-            AuditStage::Intent => {
-                self.by_request.insert(request, sequence);
-                self.by_sequence.insert(sequence, request);
-            }
+            AuditStage::Intent => self.open(sequence, Some(request)),
             AuditStage::Outcome | AuditStage::Reject | AuditStage::Recovered => {
-                if let Some(sequence) = self.by_request.remove(&request) {
-                    self.by_sequence.remove(&sequence);
+                if let Some(intent) = self.by_request.remove(&request) {
+                    self.by_sequence.remove(&intent);
+                    if intent < self.segment {
+                        self.ended.push((intent, draft.clone()));
+                    }
                 }
             }
             AuditStage::Segment
@@ -102,5 +121,11 @@ impl OpenIntents {
             | AuditStage::Pruned
             | AuditStage::Shutdown => {}
         }
+    }
+
+    fn open(&mut self, sequence: u64, request: Option<RequestId>) {
+        let Some(request) = request else { return };
+        self.by_request.insert(request, sequence);
+        self.by_sequence.insert(sequence, request);
     }
 }

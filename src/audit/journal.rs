@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{
     chain::{Chain, OpenIntents},
-    instance::{self, Instance},
+    instance::Instance,
     line::Draft,
     reach::{Positions, Reach},
     record::{Record, recovered},
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::telemetry::metrics::AuditStage;
 
+mod begin;
 mod kept;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,8 @@ const BEGINNING: u64 = 1 << 10;
 const SPARE: u64 = 4 * MAX_RECORD;
 /// Between two checkpoints, where there is something new. With a group's time and a tick it is below a second.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(700);
+/// Between tries of what failed and can wait: a new segment while the one before goes on, the removal of old ones.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// Where the log is, and how its files are cut.
 #[derive(Clone, Debug)]
@@ -60,19 +63,40 @@ pub(super) struct Journal {
     instance: Option<Instance>,
     /// None after a failure: a file that failed once is never trusted again.
     segment: Option<Segment>,
+    /// The one that did, until there is a next.
+    failed: Option<Segment>,
     closed: Vec<Closed>,
     chain: Chain,
     open: OpenIntents,
+    /// Ends of calls that are lost with their file, and are to be written again.
+    again: Vec<Draft>,
     /// What the segment's first record says is trusted before it: all that is, should the file be lost.
-    begun: Frontier,
+    begun: Mark,
     /// What is on stable storage, in files that can be reached.
-    trusted: Frontier,
+    trusted: Mark,
+    /// Records of others than the log itself, since it was opened.
+    taken: u64,
+    /// Of those, the ones that were on stable storage and are lost, of which there is no word yet.
+    lost: u64,
     checkpoint: Checkpoint,
+    /// Records that the newest checkpoint speaks for that was told elsewhere.
+    told: u64,
+    rotates_from: Instant,
+    prunes_from: Instant,
     /// Those who read along.
     reach: watch::Sender<Reach>,
     /// Bytes of all segments since it was opened.
     written: u64,
     pruned: u64,
+    /// The log says that the records before this one are removed.
+    pruned_to: u64,
+}
+
+/// The log, as it was.
+#[derive(Clone, Debug, Default)]
+struct Mark {
+    tree: Frontier,
+    taken: u64,
 }
 
 /// The newest one.
@@ -113,23 +137,31 @@ impl Journal {
         let signer =
             signer.named(&name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         signer::replace(&instance.path().join(PUBLIC_KEY), &signer.verifier_key())?;
-        let checkpoint = Checkpoint { length: 0, covers: 0, at: Instant::now(), untold: None };
+        let mark = Mark { tree: chain.tree().clone(), taken: 0 };
         let reach = Reach { directory: instance.path().into(), generation: 0, trusted: 0 };
         let mut journal = Self {
-            trusted: chain.tree().clone(),
-            begun: chain.tree().clone(),
+            trusted: mark.clone(),
+            begun: mark,
             settings,
             signer,
             name,
             instance: Some(instance),
             segment: None,
+            failed: None,
             closed: segments.into_iter().map(Closed::of).collect::<io::Result<_>>()?,
             chain,
             open: OpenIntents::default(),
-            checkpoint,
+            again: Vec::new(),
+            taken: 0,
+            lost: 0,
+            checkpoint: Checkpoint::none(),
+            told: 0,
+            rotates_from: Instant::now(),
+            prunes_from: Instant::now(),
             reach: watch::Sender::new(reach),
             written: 0,
             pruned: 0,
+            pruned_to: 0,
         };
         let now = SystemTime::now();
         let ends: Vec<_> = open
@@ -184,6 +216,10 @@ impl Journal {
     /// Appends records, with a checkpoint behind them if one is due, and brings them to stable storage if that is asked for.
     /// What ends a call for which room was kept always has room.
     pub(super) fn append(&mut self, drafts: &[Draft], sync: bool) -> Result<(), Fault> {
+        // Before they are given their places.
+        if !self.is_open() {
+            return Err(not_open());
+        }
         // Only ends need no more room than was kept for them.
         if drafts.iter().any(|draft| !self.open.is_end(draft)) {
             let opens = drafts.iter().filter(|draft| draft.stage == AuditStage::Intent).count() as u64;
@@ -198,6 +234,7 @@ impl Journal {
         if self.is_checkpoint_due() {
             self.sign(&mut lines);
         }
+        self.taken += drafts.len() as u64;
         self.write(&lines, sync)?;
         for (draft, sequence) in drafts.iter().zip(first..) {
             self.open.note(sequence, draft);
@@ -236,48 +273,35 @@ impl Journal {
 
     /// Tells the newest checkpoint elsewhere, once it is on disk.
     pub(super) fn tell(&mut self) {
-        let is_there = self.trusted.size() >= self.checkpoint.length;
+        let is_there = self.trusted.tree.size() >= self.checkpoint.length;
         if let Some(note) = self.checkpoint.untold.take_if(|_| is_there) {
             self.signer.tell(&note);
+            self.told = self.checkpoint.covers;
         }
     }
 
-    /// After a failure: a new file, in the same directory if it is still there.
-    pub(super) fn reopen(&mut self) -> io::Result<()> {
-        if self.is_open() {
-            return Ok(());
-        }
-        if self.instance.as_ref().is_none_or(|instance| instance.is_in_place().is_err()) {
-            // First, so that its lock is free where the directory is the same.
-            self.instance = None;
-            instance::make(&self.settings.directory.join(&self.name))?;
-            self.instance = Instance::hold(&self.settings.directory, &self.name)?;
-            if let Some(instance) = &self.instance
-                && segment::list(instance.path())?.is_empty()
-            {
-                self.trusted = Frontier::default();
-                self.closed.clear();
-            }
-        }
-        self.begin_segment()
-    }
-
-    /// The last words of a process that ends in order.
+    /// The last words of a process that ends in order. With calls still under way it does not: the log is left as by a
+    /// crash, so that whoever takes it next says that their ends are not known.
     pub(super) fn close(mut self) -> Result<(), Fault> {
-        let mut lines = Vec::new();
-        self.chain.add(&Record::own(AuditStage::Shutdown, Map::new()).tail(), &mut lines);
+        let (mut lines, is_over) = (Vec::new(), self.open.len() == 0);
+        if is_over {
+            self.chain.add(&Record::own(AuditStage::Shutdown, Map::new()).tail(), &mut lines);
+        }
         self.sign(&mut lines);
         self.write(&lines, true)?;
         self.tell();
-        match self.segment.take() {
-            Some(segment) => segment.close().map_err(Fault::Broken),
-            None => Ok(()),
-        }
+        let Some(segment) = self.segment.take() else { return Ok(()) };
+        if is_over { segment.close() } else { segment.trim() }.map_err(Fault::Broken)
+    }
+
+    /// So many records that were on stable storage are lost. They are told once.
+    pub(super) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 
     /// So many records were written since they were last known to be on stable storage.
     pub(super) fn in_doubt(&self) -> u64 {
-        self.chain.next() - self.trusted.size()
+        self.chain.next() - self.trusted.tree.size()
     }
 
     /// So many bytes, beside what is kept for the ends of calls.
@@ -293,88 +317,23 @@ impl Journal {
         written.map_err(|error| self.fail(error))?;
         self.written += lines.len() as u64;
         if sync {
-            self.trusted = self.chain.tree().clone();
+            self.trusted = self.mark();
             self.publish(false);
         }
         Ok(())
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { tree: self.chain.tree().clone(), taken: self.taken }
     }
 
     /// Tells those who read along how far they may.
     fn publish(&self, begins: bool) {
-        let trusted = self.trusted.size();
+        let trusted = self.trusted.tree.size();
         self.reach.send_modify(|reach| {
             reach.generation += u64::from(begins);
             reach.trusted = trusted;
         });
-    }
-
-    /// Nothing that was written since the last sync counts, nor anything in a file that is not where it was.
-    fn fail(&mut self, error: io::Error) -> Fault {
-        if let Some(segment) = self.segment.take() {
-            // Of a file that is not what was written nothing counts.
-            if segment.check().is_err() && self.begun.size() < self.trusted.size() {
-                self.trusted = self.begun.clone();
-            }
-            self.closed.push(Closed::from(&segment));
-            self.publish(false);
-        }
-        Fault::Broken(error)
-    }
-
-    fn begin_segment(&mut self) -> io::Result<()> {
-        let Some(instance) = &self.instance else { return Err(io::ErrorKind::NotConnected.into()) };
-        let next = self.chain.next();
-        let mut segment = Segment::create(instance.path(), next)?;
-        if let Err(error) = segment.reserve(SPARE + (self.open.len() + 1) * MAX_RECORD) {
-            // Nothing is in it, and its name is to be had again.
-            std::fs::remove_file(segment.path())?;
-            return Err(error);
-        }
-        let mut members = members_of([
-            ("tree", json!(self.chain.tree().roots())),
-            ("trusted", json!(self.trusted.size())),
-            ("open_from", json!(self.open.oldest().unwrap_or(next))),
-        ]);
-        if self.in_doubt() > 0 {
-            members.insert("trusted_tree".to_owned(), json!(self.trusted.roots()));
-        }
-        let begun = self.trusted.clone();
-        let mut lines = Vec::new();
-        self.chain.add(&Record::own(AuditStage::Segment, members).tail(), &mut lines);
-        segment.append(&lines)?;
-        segment.sync()?;
-        instance.sync()?;
-        self.segment = Some(segment);
-        self.begun = begun;
-        self.written += lines.len() as u64;
-        self.trusted = self.chain.tree().clone();
-        self.publish(true);
-        Ok(())
-    }
-
-    /// The room that is kept for ends goes along: without it, the old segment grows on.
-    fn rotate(&mut self) -> Result<(), Fault> {
-        let Some(segment) = &self.segment else { return Ok(()) };
-        let is_old = segment.opened().elapsed() >= self.settings.segment_age
-            && self.chain.next() > segment.first() + 2;
-        if segment.size() < self.settings.segment_bytes && !is_old {
-            return Ok(());
-        }
-        self.write(&[], true)?;
-        let Some(old) = self.segment.take() else { return Ok(()) };
-        let begun = self.begin_segment();
-        if let Err(error) = &begun
-            && error.kind() == io::ErrorKind::StorageFull
-        {
-            self.segment = Some(old);
-            return Ok(());
-        }
-        self.closed.push(Closed::from(&old));
-        // Everything in it is on stable storage; that it cannot be made read-only changes nothing of that.
-        if let Err(error) = old.close() {
-            tracing::warn!(%error, "an audit segment could not be closed in order");
-        }
-        begun.map_err(|error| self.fail(error))
     }
 
     fn is_checkpoint_due(&self) -> bool {
@@ -389,6 +348,13 @@ impl Journal {
         self.chain.add(&Record::own(AuditStage::Checkpoint, members).tail(), lines);
         self.checkpoint =
             Checkpoint { length: self.chain.next(), covers, at: Instant::now(), untold: Some(note) };
+    }
+}
+
+impl Checkpoint {
+    /// As if there had been none yet.
+    fn none() -> Self {
+        Self { length: 0, covers: 0, at: Instant::now(), untold: None }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{call::RequestId, telemetry::metrics::AuditStage};
 /// With its line feed. What is longer is no record.
 const MAX_LINE: u64 = 1 << 16;
 /// What a crash left behind the last record is kept under this ending, for whoever wants to see it.
-const TORN: &str = "torn";
+pub(super) const TORN: &str = "torn";
 
 /// A log, as it was left.
 #[derive(Debug)]

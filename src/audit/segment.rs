@@ -13,7 +13,12 @@ use rustix::{
     io::Errno,
 };
 
-use super::instance::replaced;
+use super::{instance::replaced, recover::TORN};
+
+#[cfg(test)]
+pub(super) mod faults;
+#[cfg(test)]
+mod tests;
 
 /// What its names end in.
 const EXTENSION: &str = "jsonl";
@@ -37,6 +42,8 @@ pub(super) struct Segment {
     made: (u32, u64),
     first: u64,
     size: u64,
+    /// So much of it is on stable storage.
+    synced: u64,
     /// So far there are blocks for it.
     reserved: u64,
     can_reserve: bool,
@@ -66,7 +73,8 @@ impl Segment {
         file.set_permissions(Permissions::from_mode(MODE))?;
         let made = file.metadata()?;
         let made = (made.mode(), made.nlink());
-        Ok(Self { path, file, made, first, size: 0, reserved: 0, can_reserve: true, opened: Instant::now() })
+        let opened = Instant::now();
+        Ok(Self { path, file, made, first, size: 0, synced: 0, reserved: 0, can_reserve: true, opened })
     }
 
     pub(super) fn first(&self) -> u64 {
@@ -91,6 +99,8 @@ impl Segment {
     /// # Errors
     /// There is no room.
     pub(super) fn reserve(&mut self, end: u64) -> io::Result<()> {
+        #[cfg(test)]
+        faults::meet(faults::Step::Reserve)?;
         if self.can_reserve {
             if end <= self.reserved {
                 return Ok(());
@@ -120,7 +130,16 @@ impl Segment {
         if is_enough { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
     }
 
+    /// # Errors
+    /// A part of it may be there.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        // Before: what is then behind it would hide that the file was cut.
+        self.check()?;
+        #[cfg(test)]
+        if let Err(error) = faults::meet(faults::Step::Append) {
+            self.file.write_all(&lines[..lines.len() / 2])?;
+            return Err(error);
+        }
         self.file.write_all(lines)?;
         self.size += lines.len() as u64;
         Ok(())
@@ -131,8 +150,12 @@ impl Segment {
     /// # Errors
     /// The file must not be trusted any more: a kernel tells a lost write once (fsyncgate).
     pub(super) fn sync(&mut self) -> io::Result<()> {
+        #[cfg(test)]
+        faults::meet(faults::Step::Sync)?;
         self.file.sync_data()?;
-        self.check()
+        self.check()?;
+        self.synced = self.size;
+        Ok(())
     }
 
     /// Whether the path leads to this file, as it was written: a file that was removed, renamed or truncated takes
@@ -151,10 +174,31 @@ impl Segment {
         Ok(())
     }
 
+    /// Whether what is on stable storage is still found by its path, whatever else is wrong with the file.
+    pub(super) fn is_kept(&self) -> bool {
+        let Ok(open) = self.file.metadata() else { return true };
+        let is_there = match fs::symlink_metadata(&self.path) {
+            Ok(named) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+            // A disk that cannot be asked has not lost it.
+            Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        };
+        is_there && open.len() >= self.synced
+    }
+
+    /// Gives back what was reserved, and takes away what a write that failed has left.
+    pub(super) fn trim(&self) -> io::Result<()> {
+        // One that was cut is not filled up. To its own size: that frees the blocks behind it.
+        if self.file.metadata()?.len() >= self.size { self.file.set_len(self.size) } else { Ok(()) }
+    }
+
+    /// As if it had never been.
+    pub(super) fn remove(self) -> io::Result<()> {
+        fs::remove_file(self.path)
+    }
+
     /// It is not written any more. What was reserved is given back.
     pub(super) fn close(self) -> io::Result<()> {
-        // To its own size: that frees the blocks behind it.
-        self.file.set_len(self.size)?;
+        self.trim()?;
         self.file.set_permissions(Permissions::from_mode(CLOSED_MODE))?;
         self.file.sync_all()
     }
@@ -163,6 +207,12 @@ impl Segment {
 /// What a crash left open is not written any more.
 pub(super) fn close(segment: &Path) -> io::Result<()> {
     fs::set_permissions(segment, Permissions::from_mode(CLOSED_MODE))
+}
+
+/// Whatever stands in the place of a segment that is to be made is none: what is left of one that could not be begun.
+pub(super) fn set_aside(directory: &Path, first: u64) -> io::Result<()> {
+    let path = directory.join(name(first));
+    fs::rename(&path, path.with_extension(TORN))
 }
 
 /// The segments of a log, in order.

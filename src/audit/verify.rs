@@ -37,7 +37,7 @@ pub struct Report {
     pub files: usize,
     /// Of the records.
     pub bytes: u64,
-    /// The first bad record; the log is good where there is none.
+    /// The first bad record.
     pub fault: Option<Fault>,
     /// The newest checkpoint in the log: up to its size the log is what the key has signed.
     pub signed: Option<Signed>,
@@ -45,10 +45,19 @@ pub struct Report {
     pub kept: bool,
     /// What does not count, as the files that had it failed.
     pub void: Vec<Range<u64>>,
+    /// What of it was signed and told elsewhere before it was gone: somebody has removed it.
+    pub lost: Vec<Range<u64>>,
     /// Calls whose intent has no end yet.
     pub open: usize,
     /// The newest file ends within a record: it is being written, or a crash has torn it.
     pub torn: bool,
+}
+
+impl Report {
+    /// Whether it is what was written, and all of it.
+    pub fn is_good(&self) -> bool {
+        self.fault.is_none() && self.lost.is_empty()
+    }
 }
 
 /// A checkpoint as the log has it.

@@ -25,6 +25,9 @@ use super::{
 };
 use crate::telemetry::{Metrics, metrics::AuditStage};
 
+#[cfg(test)]
+mod tests;
+
 /// Records per fdatasync: groups of 256 take a disk from hundreds of records a second to tens of thousands.
 const GROUP: usize = 256;
 /// Between looks where nothing comes: half a second until a file that has gone is noticed, and checkpoints in time.
@@ -40,6 +43,10 @@ pub(super) struct Writer {
     owed: Vec<Waiting>,
     told: Told,
     metrics: Metrics,
+    /// When the journal was last opened again, or that was tried.
+    tried: Option<Instant>,
+    /// That it cannot be opened again was said.
+    is_shut: bool,
 }
 
 /// What the handles tell the writer, and the other way round.
@@ -75,7 +82,7 @@ struct Group {
 
 impl Writer {
     pub(super) fn new(journal: Journal, told: Told, metrics: Metrics) -> Self {
-        Self { journal, owed: Vec::new(), told, metrics }
+        Self { journal, owed: Vec::new(), told, metrics, tried: None, is_shut: false }
     }
 
     /// Runs until it is told to close, or the last handle is gone. Blocks its thread while the disk works.
@@ -255,20 +262,28 @@ impl Writer {
 
     /// After a failure, goes on in a new file, proved by the gap record that is owed.
     fn reopen(&mut self) {
-        if self.journal.is_open() {
+        // However many groups come: each try makes a file.
+        if self.journal.is_open() || self.tried.is_some_and(|tried| tried.elapsed() < RETRY) {
             return;
         }
+        self.tried = Some(Instant::now());
         match self.journal.reopen() {
             Ok(()) => {
+                self.is_shut = false;
                 self.is_well();
                 self.tell_gap();
             }
-            Err(error) => tracing::debug!(%error, "the audit log cannot be opened again yet"),
+            Err(error) if self.is_shut => tracing::debug!(%error, "the audit log cannot be opened again yet"),
+            Err(error) => {
+                self.is_shut = true;
+                tracing::warn!(error = ?error.to_string(), "the audit log cannot be opened again yet");
+            }
         }
     }
 
+    /// With what was on stable storage and is lost.
     fn tell_gap(&mut self) {
-        let missed = self.told.missed.swap(0, Ordering::Relaxed);
+        let missed = self.told.missed.swap(0, Ordering::Relaxed) + self.journal.take_lost();
         if missed > 0 && self.write(&[gap(missed)], true).is_err() {
             self.told.missed.fetch_add(missed, Ordering::Relaxed);
         }

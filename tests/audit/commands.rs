@@ -101,6 +101,20 @@ fn verify_names_the_first_bad_record() {
 }
 
 #[test]
+fn verify_says_what_was_signed_and_is_lost() {
+    let (logs, mut forges, _elsewhere) = two();
+    let signed = forges[1].next();
+    forges[1].segment_after_loss(signed - 3, signed - 1);
+    forges[1].checkpoint();
+    forges[1].store(logs.path());
+    let (code, text) = told(audit(logs.path(), &["verify"]));
+    assert_eq!(code, 1);
+    let range = format!("records {} to {} were signed and are gone", signed - 3, signed - 2);
+    assert!(text.contains(&format!("gateway-1: LOST: {range}")), "{text}");
+    assert!(text.contains("gateway-0: good") && !text.contains("gateway-1: good"), "{text}");
+}
+
+#[test]
 fn what_is_asked_wrongly_is_told() {
     let (logs, _, elsewhere) = two();
     let nothing = elsewhere.path().join("nothing").to_str().unwrap().to_owned();

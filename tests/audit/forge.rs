@@ -80,15 +80,27 @@ impl Forge {
 
     /// A segment behind one that has failed: only `trusted` records before it count.
     pub(crate) fn segment_after_failure(&mut self, trusted: u64) {
+        self.segment_after(trusted, None);
+    }
+
+    /// A segment behind one that was removed after so many records were signed.
+    pub(crate) fn segment_after_loss(&mut self, trusted: u64, signed: u64) {
+        self.segment_after(trusted, Some(signed));
+    }
+
+    fn segment_after(&mut self, trusted: u64, signed: Option<u64>) {
         let next = self.next();
         let tree = self.tree_of(trusted);
         self.segments.push(Segment { first: next, ..Segment::default() });
-        let fields = json!({
+        let mut fields = json!({
             "tree": self.tree.roots(),
             "trusted": trusted,
             "trusted_tree": tree.roots(),
             "open_from": next,
         });
+        if let Some(signed) = signed {
+            fields["signed"] = signed.into();
+        }
         self.record("segment", &fields, json!({}));
     }
 

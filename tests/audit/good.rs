@@ -142,6 +142,38 @@ fn void_records_do_not_count() {
     }
 }
 
+/// The file was removed, and with it what was signed: what is left is consistent, and the log is not good.
+#[test]
+fn records_that_were_signed_and_are_gone_are_lost() {
+    let mut forge = small("gateway-0");
+    let trusted = forge.next();
+    forge.segment();
+    forge.call();
+    let signed = forge.next();
+    forge.checkpoint();
+    let void = forge.next();
+    forge.segment_after_loss(trusted, signed);
+    forge.call();
+    forge.checkpoint();
+    let lost = forge.segments.remove(5);
+    let told = report(&forge, &[]);
+    assert_eq!((told.fault.as_ref(), told.records), (None, forge.next()));
+    assert_eq!(told.lost, std::slice::from_ref(&(trusted..signed)));
+    assert_eq!(told.void, std::slice::from_ref(&(trusted..void)));
+    assert!(!told.is_good());
+    // Whether or not it is found again: nobody can tell that it is what it was.
+    forge.segments.insert(5, lost);
+    assert!(!report(&forge, &[]).is_good());
+    // Also where the file is the first that is left.
+    forge.segments.drain(..6);
+    assert_eq!(report(&forge, &[]).lost, std::slice::from_ref(&(trusted..signed)));
+
+    let mut forge = small("gateway-0");
+    let next = forge.next();
+    forge.segment_after_loss(next - 1, next + 1);
+    assert_eq!(bad(&forge, &[]), (next, Reason::Field("signed")));
+}
+
 /// The tree of what can be trusted binds what is before void records to what is behind them.
 #[test]
 fn an_edit_before_void_records_is_found() {

@@ -45,7 +45,7 @@ def verify(directory, key, kept):
             need(size == first["trusted"] <= number, size, f"missing, or too many, before segment {number}")
             need(tree == hashes(first["tree" if size == number else "trusted_tree"]), number, "another tree")
         prev, size, tree, begins[number] = prev if size == number else None, number, hashes(first["tree"]), first["tree"]
-        need(len(tree) == number.bit_count(), number, "no such tree")
+        need(len(tree) == number.bit_count() and first.get("signed", 0) <= first["trusted"], number, "no such tree, or signed records lost")
         for size, line in enumerate(lines, number):
             met.append((size, root(tree)) == kept and (size > number or first["trusted"] == number))
             begin = BEGIN.match(line)

@@ -55,12 +55,12 @@ class Log:
         verify.push(self.tree, self.size, self.prev)
         self.size += 1
 
-    def segment(self, trusted=None):
+    def segment(self, trusted=None, **signed):
         self.file = self.directory / f"{self.size:020}.jsonl"
         trees = {"tree": [h.hex() for h in self.tree], "trusted": self.size if trusted is None else trusted}
         if trusted is not None:
             trees["trusted_tree"] = [h.hex() for h in self.trees[trusted]]
-        self.record("segment", **trees, open_from=self.size)
+        self.record("segment", **trees, **signed, open_from=self.size)
 
     def calls(self, count):
         for _ in range(count):
@@ -160,7 +160,8 @@ def ours(binary, directory, kept=None):
     command = [binary, "audit", "verify", directory] + (["--checkpoint", kept] if kept else [])
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
-    assert (done.returncode == 1) == ("BAD" in done.stdout or bool(done.stderr)), done.stdout + done.stderr
+    is_bad = "BAD" in done.stdout or "LOST" in done.stdout or bool(done.stderr)
+    assert (done.returncode == 1) == is_bad, done.stdout + done.stderr
     return None if done.returncode == 0 else done.stdout + done.stderr
 
 
@@ -243,6 +244,17 @@ def test_the_other_one_finds_what_ours_was_tried_with(gateway_binary):
     assert (len(left), len(ways)) == (1400, 14), "run `cargo test --test audit` first"
     for log in left:
         assert theirs(log / "gateway-0", log / "kept"), log.name
+
+
+def test_they_agree_that_signed_records_are_lost(gateway_binary, tmp_path):
+    log = Log(tmp_path / "gateway-0")
+    plain(log)
+    trusted = log.size
+    log.segment()
+    file, signed = log.file, log.size
+    log.segment(trusted, signed=signed)
+    file.unlink()
+    assert agree(gateway_binary, log.directory, None) == [False, False]
 
 
 def test_they_agree_on_the_log_of_a_gateway(gateway_binary, written):

@@ -2,7 +2,15 @@
 
 use std::time::Duration;
 
-use prebuild_gateway::{app::Ended, config::Config, proto::gitpod::v1::UpdateWarmPoolRequest};
+use prebuild_gateway::{
+    app::Ended,
+    audit::{
+        read::Instance,
+        verify::{Trust, verify},
+    },
+    config::Config,
+    proto::gitpod::v1::UpdateWarmPoolRequest,
+};
 use serde_json::json as value;
 use tokio::net::TcpStream;
 use tonic::Code;
@@ -11,7 +19,7 @@ use tonic_health::pb::{
 };
 
 use crate::harness::{
-    Answer, Gateway, ID, Upstream, create, json,
+    Answer, Gateway, ID, Upstream, audit, create, json,
     raw::{Raw, framed},
     request_id, soon,
 };
@@ -146,6 +154,11 @@ async fn a_mutation_that_upstream_never_answers() {
     let mut raw = Raw::connect(gateway.address).await;
     let _pending = raw.begin(raw.grpc("CreatePrebuild"), Some(framed(&create()))).await;
     upstream.arrived(1).await;
-    let Gateway { app, directory: _directory, .. } = gateway;
+    let Gateway { app, directory, .. } = gateway;
     assert_eq!(soon(app.drain()).await, Ended { requests_lost: 1, tasks_lost: 1 });
+    // The log does not say that it ended in order, so that the next start tells of the call.
+    let logs = Instance::all(directory.path()).unwrap();
+    let report = verify(&logs[0], &Trust::Beside, &[]).unwrap();
+    assert_eq!((report.fault, report.open), (None, 1));
+    assert!(!audit::text(directory.path()).contains(r#""stage":"shutdown""#));
 }

@@ -1,9 +1,11 @@
 //! What of a log is kept: how much there is of it, and the removal of what is too much.
 
+use std::{fs, io, path::Path, time::Instant};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use super::{Fault, Journal, members_of};
+use super::{AGAIN, Fault, Journal, members_of};
 use crate::{
     audit::{fill::Figures, record::Record, recover, retention::Closed, segment::Segment},
     telemetry::metrics::AuditStage,
@@ -24,7 +26,13 @@ impl Journal {
 
     /// Removes what retention does not keep. Only what a checkpoint speaks for, and after a record that says so.
     pub(super) fn prune(&mut self) -> Result<(), Fault> {
+        // What somebody else has removed takes no room, and has no age.
+        let gone = self.closed.iter().take_while(|closed| is_gone(&closed.path)).count();
+        self.closed.drain(..gone);
         let Some(current) = &self.segment else { return Ok(()) };
+        if Instant::now() < self.prunes_from {
+            return Ok(());
+        }
         let doomed = self.settings.retention.doomed(&self.closed, current.size()).min(self.shipped());
         let (Some(oldest), 1..) = (self.closed.first().map(|closed| closed.first), doomed) else {
             return Ok(());
@@ -40,19 +48,34 @@ impl Journal {
         if size > self.checkpoint.covers {
             return Ok(());
         }
-        let root = STANDARD.encode(root.as_bytes());
-        let members = [("first", json!(oldest)), ("size", json!(size)), ("root", json!(root))];
-        let mut lines = Vec::new();
-        self.chain.add(&Record::own(AuditStage::Pruned, members_of(members)).tail(), &mut lines);
-        self.sign(&mut lines);
-        self.write(&lines, true)?;
-        self.pruned += index as u64;
-        for closed in self.closed.drain(..index) {
-            if let Err(error) = std::fs::remove_file(&closed.path) {
-                tracing::warn!(%error, "an audit segment could not be removed");
+        if size > self.pruned_to {
+            let root = STANDARD.encode(root.as_bytes());
+            let members = [("first", json!(oldest)), ("size", json!(size)), ("root", json!(root))];
+            let mut lines = Vec::new();
+            self.chain.add(&Record::own(AuditStage::Pruned, members_of(members)).tail(), &mut lines);
+            self.sign(&mut lines);
+            self.write(&lines, true)?;
+            self.pruned_to = size;
+        }
+        self.remove(index);
+        Ok(())
+    }
+
+    /// So many of the closed segments. Behind one that cannot be removed all are kept: the log has no hole.
+    fn remove(&mut self, count: usize) {
+        let mut removed = 0;
+        for closed in &self.closed[..count] {
+            match fs::remove_file(&closed.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, "an audit segment could not be removed");
+                    self.prunes_from = Instant::now() + AGAIN;
+                    break;
+                }
+                Ok(()) | Err(_) => removed += 1,
             }
         }
-        Ok(())
+        self.closed.drain(..removed);
+        self.pruned += removed as u64;
     }
 
     /// So many of the closed segments every sink has taken.
@@ -62,4 +85,9 @@ impl Journal {
         let ends = self.closed.iter().skip(1).map(|closed| closed.first).chain([current]);
         ends.take_while(|end| *end <= position).count()
     }
+}
+
+/// Whether nothing is there.
+pub(super) fn is_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }

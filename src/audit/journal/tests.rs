@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    path::Path,
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde_json::{Map, Value};
@@ -16,15 +16,20 @@ use crate::{
         chain::Chain,
         line::{self, Draft},
         reach::Positions,
+        read::Instance,
         record::Record,
         retention::Retention,
         segment,
         signer::Signer,
         tree::Frontier,
+        verify::{Report, Trust, verify},
     },
     call::RequestId,
     telemetry::metrics::AuditStage,
 };
+
+mod faults;
+mod kept;
 
 const LOG: &str = "gateway-0";
 
@@ -76,6 +81,22 @@ fn read(directory: &Path) -> Vec<(u64, String, String)> {
         }
     }
     records
+}
+
+/// By the page, with the key beside it.
+fn verified(directory: &Path) -> Report {
+    let instance = Instance::open(&directory.join(LOG)).unwrap().unwrap();
+    verify(&instance, &Trust::Beside, &[]).unwrap()
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    segment::list(&directory.join(LOG)).unwrap().into_iter().map(|segment| segment.path).collect()
+}
+
+/// What the first record of the newest segment says.
+fn opening(directory: &Path) -> Value {
+    let text = fs::read_to_string(files(directory).last().unwrap()).unwrap();
+    serde_json::from_str::<Value>(text.lines().next().unwrap()).unwrap()["unmapped"].take()
 }
 
 fn stages(directory: &Path) -> Vec<String> {
@@ -195,8 +216,15 @@ fn intents_of_earlier_segments_are_found_without_reading_all() {
     assert!(recovered[0].contains(&old.to_string()));
 }
 
+/// Cut within what was in doubt, or within what was known.
 #[test]
 fn what_a_failed_file_held_is_void_from_what_was_not_known_to_be_there() {
+    for (cut, trusted) in [(1, 2), (2, 0)] {
+        what_a_cut_file_held(cut, trusted);
+    }
+}
+
+fn what_a_cut_file_held(cut: usize, trusted: u64) {
     let directory = TempDir::new().unwrap();
     let mut journal = open(directory.path());
     let (known, doubtful) = (RequestId::new(), RequestId::new());
@@ -204,12 +232,10 @@ fn what_a_failed_file_held_is_void_from_what_was_not_known_to_be_there() {
     journal.append(&[draft(AuditStage::Outcome, doubtful)], false).unwrap();
     // By another writer, so that the next look finds it.
     let file = segment::list(&directory.path().join(LOG)).unwrap().pop().unwrap();
-    fs::OpenOptions::new()
-        .append(true)
-        .open(&file.path)
-        .unwrap()
-        .set_len(fs::metadata(&file.path).unwrap().len() - 3)
-        .unwrap();
+    let text = fs::read_to_string(&file.path).unwrap();
+    let kept: usize = text.split_inclusive('\n').take(3 - cut).map(str::len).sum();
+    let opened = fs::OpenOptions::new().append(true).open(&file.path).unwrap();
+    opened.set_len(kept as u64 + 3).unwrap();
     journal.look().unwrap_err();
     assert!(!journal.is_open());
     journal.reopen().unwrap();
@@ -220,35 +246,8 @@ fn what_a_failed_file_held_is_void_from_what_was_not_known_to_be_there() {
     let read = line::read(text.lines().next().unwrap().as_bytes()).unwrap();
     assert_eq!(
         (read.metadata.sequence, read.unmapped.trusted),
-        (3, 0),
-        "a file that was cut is not trusted at all"
+        (3, trusted),
+        "of a file that was cut below what was known nothing is trusted"
     );
     drop(open(directory.path()));
-}
-
-#[test]
-fn a_log_keeps_what_retention_says_and_tells_what_it_removed() {
-    let directory = TempDir::new().unwrap();
-    let settings = Settings {
-        segment_bytes: 3000,
-        retention: Retention { bytes: 12_000, age: Duration::MAX },
-        ..settings(directory.path())
-    };
-    let mut journal = Journal::open(settings, LOG, &signer(directory.path())).unwrap();
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(1600) {
-        let request = RequestId::new();
-        journal.append(&[draft(AuditStage::Intent, request)], true).unwrap();
-        journal.append(&[draft(AuditStage::Outcome, request)], true).unwrap();
-        journal.tick().unwrap();
-    }
-    journal.close().unwrap();
-    let files = segment::list(&directory.path().join(LOG)).unwrap();
-    let first = files[0].first;
-    assert!(first > 0);
-    let texts: String = files.iter().map(|file| fs::read_to_string(&file.path).unwrap()).collect();
-    let pruned = texts.lines().rfind(|line| line.contains(r#""stage":"pruned""#)).expect("it is told");
-    let pruned: Value = serde_json::from_str(pruned).unwrap();
-    assert_eq!(pruned["unmapped"]["size"], first);
-    read(directory.path());
 }

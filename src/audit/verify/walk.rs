@@ -33,6 +33,7 @@ pub(super) struct Walk<'a> {
     bytes: u64,
     signed: Option<Signed>,
     void: Vec<Range<u64>>,
+    lost: Vec<Range<u64>>,
     calls: Calls,
     pruned: Pruned,
     kept: Vec<Sought<'a>>,
@@ -49,6 +50,7 @@ struct Before {
     tree: Vec<Hash>,
     trusted: u64,
     trusted_tree: Option<Vec<Hash>>,
+    signed: Option<u64>,
 }
 
 impl<'a> Walk<'a> {
@@ -64,6 +66,7 @@ impl<'a> Walk<'a> {
             bytes: 0,
             signed: None,
             void: Vec::new(),
+            lost: Vec::new(),
             calls: Calls::default(),
             pruned: Pruned::default(),
             kept: kept.iter().map(|kept| Sought::new(kept)).collect(),
@@ -89,6 +92,7 @@ impl<'a> Walk<'a> {
             (self.begun, self.first) = (true, first);
             self.base(first, before.trusted)?;
         }
+        self.miss(first, &before)?;
         let trusted = self.tree.size();
         if trusted < first {
             self.pass()?;
@@ -141,6 +145,18 @@ impl<'a> Walk<'a> {
         }
         self.pruned.base(trusted);
         Ok(())
+    }
+
+    /// What was signed of the records that do not count: it was there, and a disk that fails does not lose that.
+    fn miss(&mut self, first: u64, before: &Before) -> Result<(), Bad> {
+        match before.signed {
+            Some(signed) if signed > first => Err((first, Reason::Field("signed"))),
+            Some(signed) if signed > before.trusted => {
+                self.lost.push(before.trusted..signed);
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Whether their tree is the one that the segment goes on from.
@@ -239,6 +255,7 @@ impl<'a> Walk<'a> {
             fault,
             signed: self.signed,
             void: self.void,
+            lost: self.lost,
             open: self.calls.open(),
             torn,
         }

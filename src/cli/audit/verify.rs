@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let its = kept.iter().filter(|kept| !instance.is_named() || kept.origin().is_of(instance.name()));
         let its: Vec<_> = its.collect();
         let report = verify(instance, &trust, &its)?;
-        good &= report.fault.is_none();
+        good &= report.is_good();
         print(told(&report, instance.name(), &trust))?;
     }
     // A log that is gone as a whole has left no record that could be bad.
@@ -46,6 +46,12 @@ fn told(report: &Report, directory: &str, trust: &Trust) -> String {
     let mut line = |what: String| text += &format!("{log}: {what}\n");
     if let Some(fault) = &report.fault {
         line(format!("BAD: {fault}"));
+    }
+    for lost in &report.lost {
+        let (first, last) = (lost.start, lost.end - 1);
+        line(format!(
+            "LOST: records {first} to {last} were signed and are gone: their file was removed or cut"
+        ));
     }
     let Report { records, first, files, bytes, .. } = report;
     line(format!(
@@ -76,7 +82,7 @@ fn told(report: &Report, directory: &str, trust: &Trust) -> String {
     if report.torn {
         line("the newest file ends within a record: it is being written, or a crash has torn it".to_owned());
     }
-    if report.fault.is_none() {
+    if report.is_good() {
         line(match report.kept {
             true => "good, and not rolled back behind the checkpoint that was kept".to_owned(),
             false => "good; roll-back not excluded: no checkpoint kept elsewhere was given (--checkpoint)"
