@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio_util::task::TaskTracker;
 
 use super::Log;
@@ -65,4 +66,11 @@ impl Shipping {
     pub async fn end(self) {
         let _over = tokio::time::timeout(END, self.0.wait()).await;
     }
+}
+
+/// Files are read and written where nobody waits for the thread: their disk may hang.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SinkError> + Send + 'static,
+) -> Result<T, SinkError> {
+    spawn_blocking(work).await.map_err(std::io::Error::other)?
 }

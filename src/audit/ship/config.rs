@@ -135,7 +135,7 @@ impl Config {
                 return Err(invalid("path", "must not be empty"));
             }
             Self::File(file) => Sink::Lines(Lines::file(file.path.clone())),
-            Self::Stdout(_) => Sink::Lines(Lines::Stdout),
+            Self::Stdout(_) => Sink::Lines(Lines::stdout()),
             Self::ObjectStore(store) => Sink::Store(store.resolve(secrets)?),
         };
         Ok(Target { name: self.name().to_owned(), sink })
