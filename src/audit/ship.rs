@@ -47,6 +47,8 @@ enum SinkError {
     Send(#[from] client::ClientError),
     #[error("it answered with HTTP status {0}")]
     Status(http::StatusCode),
+    #[error("the call ended with gRPC code {0:?}")]
+    Code(tonic::Code),
     #[error("it takes too long")]
     Slow,
 }

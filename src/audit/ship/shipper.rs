@@ -12,7 +12,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{SinkError, Target, aside, batch::Batch, config::Sink, cursor::Cursor, lines::Lines, position, store::Store};
+use super::{
+    SinkError, Target, aside, batch::Batch, config::Sink, cursor::Cursor, lines::Lines, position,
+    store::Store,
+};
 use crate::{
     audit::{
         Log,
@@ -91,7 +94,7 @@ impl Shipper {
             let is_over = self.reach.has_changed().is_err();
             let reach = self.reach.borrow_and_update().clone();
             let from = self.cursor.next();
-            match self.step(&reach).await {
+            match self.step(&reach, is_over).await {
                 Ok(step) => {
                     self.works();
                     pause = FIRST_PAUSE;
@@ -138,9 +141,10 @@ impl Shipper {
         self.positions.set(&self.name, self.cursor.next());
     }
 
-    async fn step(&mut self, reach: &Reach) -> Result<Step, SinkError> {
+    async fn step(&mut self, reach: &Reach, is_over: bool) -> Result<Step, SinkError> {
+        let mut rejected = 0;
         let records = match self.sink.clone() {
-            Sink::Store(store) => self.put(&store, reach).await?,
+            Sink::Store(store) => self.put(&store, reach, is_over).await?,
             Sink::Lines(lines) => {
                 let batch = self.next(reach).await?;
                 self.write(&lines, &batch).await?;
@@ -149,7 +153,7 @@ impl Shipper {
             Sink::Otlp(otlp) => {
                 let batch = self.next(reach).await?;
                 if batch.len() > 0 {
-                    otlp.take(Arc::clone(&batch)).await?;
+                    rejected = otlp.take(Arc::clone(&batch)).await?;
                 }
                 batch.len() as u64
             }
@@ -158,13 +162,17 @@ impl Shipper {
             self.lags(reach, None);
             return Ok(Step::Idle);
         }
-        self.metrics.audit_shipped(&self.name, records);
+        self.metrics.audit_shipped(&self.name, records - rejected, rejected);
         Ok(Step::Shipped)
     }
 
     /// The next segment; so many records.
-    async fn put(&mut self, store: &Store, reach: &Reach) -> Result<u64, SinkError> {
-        let Some(closed) = self.read(reach, Closed::next).await? else { return Ok(0) };
+    async fn put(&mut self, store: &Store, reach: &Reach, is_over: bool) -> Result<u64, SinkError> {
+        let Some(closed) =
+            self.read(reach, move |cursor, reach| Closed::next(cursor, reach, is_over)).await?
+        else {
+            return Ok(0);
+        };
         self.lags(reach, closed.begun);
         store.put(&closed.segment, &closed.log, closed.key).await?;
         let records = closed.end - closed.segment.first.max(self.cursor.next());
@@ -269,8 +277,8 @@ impl Shipper {
 }
 
 impl Closed {
-    fn next(cursor: &mut Cursor, reach: &Reach) -> Result<Option<Self>, SinkError> {
-        let Some((segment, end)) = cursor.closed(reach)? else { return Ok(None) };
+    fn next(cursor: &mut Cursor, reach: &Reach, is_over: bool) -> Result<Option<Self>, SinkError> {
+        let Some((segment, end)) = cursor.closed(reach, is_over)? else { return Ok(None) };
         let (log, key) = beside(&reach.directory)?;
         let begun = first_time(&segment);
         Ok(Some(Self { segment, end, log, key, begun }))

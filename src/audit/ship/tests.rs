@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod collector;
+mod grpc;
 mod lines;
 mod server;
 mod stores;
