@@ -118,8 +118,11 @@ fn post(gateway: &str, target: &str, key: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(gateway).unwrap();
     let length = body.len();
     // One that is none, or one with all that comes along.
-    let parent =
-        if length % 2 == 0 { "CANARY" } else { "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" };
+    let parent = if length.is_multiple_of(2) {
+        "CANARY"
+    } else {
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    };
     let request = format!(
         "POST {target} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n\
          authorization: Bearer {key}\r\nx-kept: CANARY-of-metadata\r\nx-other: CANARY-of-a-header\r\n\
