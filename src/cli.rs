@@ -4,6 +4,7 @@ use std::{
     fmt::Display,
     io::{self, Write as _},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
@@ -27,6 +28,8 @@ const EX_CONFIG: u8 = 78;
 const EX_USAGE: u8 = 2;
 /// As grpcurl has it: a gRPC status code on top of this.
 const EXIT_BASE: u8 = 64;
+/// How long the end waits for what still blocks, as a sink does that nobody reads: a file is written by then.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Guardrails for the Prebuild API of Gitpod/Ona: identity, validation, rate limits and audit in front of
 /// gitpod.v1.PrebuildService.
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
             Command::Keys(command) => keys::run(&command),
         }
     });
+    runtime.shutdown_timeout(LAST);
     result.unwrap_or_else(|failure| failure.exit())
 }
 

@@ -39,6 +39,7 @@ mod org;
 mod parting;
 mod policy_file;
 mod redis;
+mod secret;
 mod shipped;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio_util::task::TaskTracker;
 
 use super::Log;
@@ -46,6 +47,8 @@ enum SinkError {
     Send(#[from] client::ClientError),
     #[error("it answered with HTTP status {0}")]
     Status(http::StatusCode),
+    #[error("the call ended with gRPC code {0:?}")]
+    Code(tonic::Code),
     #[error("it takes too long")]
     Slow,
 }
@@ -65,4 +68,11 @@ impl Shipping {
     pub async fn end(self) {
         let _over = tokio::time::timeout(END, self.0.wait()).await;
     }
+}
+
+/// Files are read and written where nobody waits for the thread: their disk may hang.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SinkError> + Send + 'static,
+) -> Result<T, SinkError> {
+    spawn_blocking(work).await.map_err(std::io::Error::other)?
 }

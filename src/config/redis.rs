@@ -1,8 +1,9 @@
 //! The store that replicas share limits by, and how many replicas there are.
 
-use super::{ConfigError, Env};
+use secrecy::ExposeSecret as _;
+
+use super::{ConfigError, Env, secret};
 use crate::{
-    file::{self, Access, Credential},
     limit,
     store::{Invalid, Server},
 };
@@ -22,24 +23,8 @@ pub(super) fn resolve(limits: &limit::Config, env: Env<'_>) -> Result<Option<Ser
         (Some(redis), Some(_)) => redis,
     };
     let key = |name: &str| format!("{SECTION}.{name}");
-    let password = redis.password.as_ref().map(|source| password(source, env)).transpose();
+    let password = redis.password.as_ref().map(|source| secret::read(source, env)).transpose();
     let password = password.map_err(|problem| ConfigError::new(key("password"), problem))?;
     let wrong = |Invalid { key: name, problem }: Invalid| ConfigError::new(key(&name), problem);
-    redis.resolve(password.as_deref()).map(Some).map_err(wrong)
-}
-
-/// What goes wrong is told without the password.
-fn password(source: &Credential, env: Env<'_>) -> Result<String, String> {
-    let text = match source {
-        Credential::File(path) => {
-            file::read_text(path, Access::Closed).map_err(|fault| format!("`{}` {fault}", path.display()))?
-        }
-        Credential::Env(name) => {
-            env(name).ok_or_else(|| format!("environment variable `{name}` is not set"))?
-        }
-    };
-    match text.trim() {
-        "" => Err("must not be empty".to_owned()),
-        password => Ok(password.to_owned()),
-    }
+    redis.resolve(password.as_ref().map(|password| password.expose_secret())).map(Some).map_err(wrong)
 }

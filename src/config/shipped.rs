@@ -2,16 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
-
-use super::{ConfigError, Env};
+use super::{ConfigError, Env, secret};
 use crate::{
     audit::{self, ship::Target},
-    file::{self, Access, Credential},
+    file::Credential,
 };
 
 pub(super) fn resolve(audit: &audit::Config, env: Env<'_>) -> Result<Vec<Target>, ConfigError> {
-    let secrets = |source: &Credential| secret(source, env);
+    let secrets = |source: &Credential| secret::read(source, env);
     let mut targets = Vec::with_capacity(audit.ship.len());
     for (index, sink) in audit.ship.iter().enumerate() {
         let key = |name: &str| format!("audit.ship[{index}].{name}");
@@ -32,20 +30,4 @@ pub(super) fn resolve(audit: &audit::Config, env: Env<'_>) -> Result<Vec<Target>
 fn is_inside(path: &Path, directory: &Path) -> bool {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     absolute(path).starts_with(absolute(directory))
-}
-
-/// What goes wrong is told without it.
-fn secret(source: &Credential, env: Env<'_>) -> Result<SecretString, String> {
-    let text = match source {
-        Credential::File(path) => {
-            file::read_text(path, Access::Closed).map_err(|fault| format!("`{}` {fault}", path.display()))?
-        }
-        Credential::Env(name) => {
-            env(name).ok_or_else(|| format!("environment variable `{name}` is not set"))?
-        }
-    };
-    match text.trim() {
-        "" => Err("must not be empty".to_owned()),
-        secret => Ok(secret.into()),
-    }
 }

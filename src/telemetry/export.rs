@@ -17,7 +17,10 @@ use std::{
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use opentelemetry::KeyValue;
+use opentelemetry::{
+    KeyValue,
+    trace::{SpanContext, TraceState},
+};
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_otlp::{
     ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
@@ -164,7 +167,10 @@ impl<E> Exporter<E> {
 }
 
 impl<E: trace::SpanExporter + 'static> trace::SpanExporter for Exporter<E> {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+    async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
+        for span in &mut batch {
+            span.span_context = without_state(&span.span_context);
+        }
         let inner = Arc::clone(&self.inner);
         let export = self.runtime.spawn(async move { inner.export(batch).await });
         let result =
@@ -205,6 +211,12 @@ pub(super) fn provider(env: Env<'_>) -> Result<SdkTracerProvider, Error> {
     let inner = Arc::new(settings.exporter()?);
     let exporter = Exporter { inner, runtime, failing: AtomicBool::new(false) };
     Ok(builder.with_resource(resource(env)).with_batch_exporter(exporter).build())
+}
+
+/// What a caller has written into `tracestate` goes on to upstream, but is kept nowhere (promise P6).
+fn without_state(context: &SpanContext) -> SpanContext {
+    let (trace, span) = (context.trace_id(), context.span_id());
+    SpanContext::new(trace, span, context.trace_flags(), context.is_remote(), TraceState::NONE)
 }
 
 fn resource(env: Env<'_>) -> Resource {

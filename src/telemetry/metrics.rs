@@ -278,9 +278,11 @@ impl Metrics {
         self.0.audit_pruned.inc_by(segments.saturating_sub(self.0.audit_pruned.get()));
     }
 
-    /// A sink, which is one of the config's, has taken so many records.
-    pub fn audit_shipped(&self, sink: &str, records: u64) {
-        self.0.shipped.get_or_create(&BySink { sink: sink.to_owned() }).inc_by(records);
+    /// A sink, which is one of the config's, has taken so many records, and rejected so many for good.
+    pub fn audit_shipped(&self, sink: &str, records: u64, rejected: u64) {
+        let label = BySink { sink: sink.to_owned() };
+        self.0.shipped.get_or_create(&label).inc_by(records);
+        self.0.ship_rejected.get_or_create(&label).inc_by(rejected);
     }
 
     /// It has not, and is tried again.

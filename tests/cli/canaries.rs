@@ -4,21 +4,26 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     path::Path,
 };
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
 
 use super::{
-    listening::answering,
+    listening::{Came, answering, answering_with},
     upstream_tokens::{ended, metrics},
 };
 use crate::{GOOD, Running, audit, command, run, text, write_closed};
 
 /// In whatever case: HTTP changes that of names.
 const CANARY: &str = "canary";
-const KEY: &str = "test";
+/// The same, where it is the value of a detail.
+const CANARY_IN_BASE64: &str = "q0foqvjz";
+const KEY: &str = "pgw_CANARY-of-a-valid-key";
+const CREDENTIAL: &str = "CANARY-of-a-credential";
 const ID: &str = "0198c0de-0000-7000-8000-000000000001";
 /// To any call: every field that is not kept, and one that no schema knows.
 const ANSWER: &str = r#"{
@@ -45,6 +50,18 @@ const POOL: &str = r#"{
     "spec": {"desiredSize": 1, "snapshotId": "CANARY-of-a-snapshot"},
     "status": {"failureMessage": "CANARY-of-a-failure"}
 }"#;
+
+/// Errors of upstream, with all that can be in one.
+const ERRORS: [(&str, &str); 3] = [
+    (
+        "400 Bad Request",
+        r#"{"code": "failed_precondition", "message": "CANARY-of-a-message", "CANARY": "CANARY", "details": [
+            {"type": "google.rpc.ErrorInfo", "value": "Q0FOQVJZ", "debug": {"reason": "CANARY"}},
+            {"type": "CANARY.of.a.Type", "value": "Q0FOQVJZ"}]}"#,
+    ),
+    ("403 Forbidden", r#"{"CANARY": "CANARY-of-a-refusal"}"#),
+    ("502 Bad Gateway", "<html>CANARY-of-a-page</html>"),
+];
 
 /// What is said to the gateway: over Connect with these headers, and over gRPC.
 const CALLS: [(&str, &str); 12] = [
@@ -75,8 +92,11 @@ const CALLS: [(&str, &str); 12] = [
 ];
 
 /// A gateway that writes all that it can, at this level of records.
-fn config(directory: &Path, upstream: &str, level: &str, unknown: &str) -> String {
+fn config(directory: &Path, upstream: &str, sink: &str, level: &str, unknown: &str) -> String {
     let good = GOOD.replace("AUDIT", directory.join("audit").to_str().unwrap());
+    let hash: String = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+    let (before, after) = good.split_once("sha256 = \"").unwrap();
+    let good = format!("{before}sha256 = \"{hash}{}", &after[hash.len()..]);
     let good = good.replace("http://127.0.0.1:1/api", upstream).replace(
         r#"credential = { env = "TOKEN" }"#,
         r#"credential = { env = "TOKEN" }, upstream_organization_id = "0198c0de-0000-7000-8000-00000000acce""#,
@@ -84,7 +104,10 @@ fn config(directory: &Path, upstream: &str, level: &str, unknown: &str) -> Strin
     let path = directory.join("gateway.toml");
     let more = format!(
         "audit.level.default = '{level}'\nrequests.unknown_fields = '{unknown}'\ntelemetry.level = 'trace'\n\
-         upstream.log_url_hosts = ['logs.example.com']\nupstream.request_metadata = ['x-kept']\n"
+         upstream.log_url_hosts = ['logs.example.com']\nupstream.request_metadata = ['x-kept']\n\
+         audit.ship = [{{ name = 'second', kind = 'file', path = '{}' }},\n\
+         {{ name = 'collector', kind = 'otlp', endpoint = 'http://{sink}/v1/logs' }}]\n",
+        directory.join("second").display(),
     );
     write_closed(&path, format!("{more}{good}"));
     path.to_str().unwrap().to_owned()
@@ -94,10 +117,17 @@ fn config(directory: &Path, upstream: &str, level: &str, unknown: &str) -> Strin
 fn post(gateway: &str, target: &str, key: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(gateway).unwrap();
     let length = body.len();
+    // One that is none, or one with all that comes along.
+    let parent = if length.is_multiple_of(2) {
+        "CANARY"
+    } else {
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    };
     let request = format!(
         "POST {target} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n\
          authorization: Bearer {key}\r\nx-kept: CANARY-of-metadata\r\nx-other: CANARY-of-a-header\r\n\
-         cookie: CANARY\r\nuser-agent: CANARY\r\ncontent-length: {length}\r\n\r\n{body}"
+         cookie: CANARY\r\nuser-agent: CANARY\r\nbaggage: CANARY=CANARY\r\ntracestate: canary=CANARY\r\n\
+         traceparent: {parent}\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut said = String::new();
@@ -125,6 +155,62 @@ fn say_it_all(gateway: &str) -> String {
     said
 }
 
+/// A gateway that was told everything, and all that was written of it, by places.
+struct Told {
+    said: String,
+    came: String,
+    spans: String,
+    shipped: String,
+    places: Vec<(&'static str, String)>,
+    directory: TempDir,
+}
+
+impl Told {
+    fn by(upstream: (SocketAddr, Came), level: &str, unknown: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (upstream, came) = upstream;
+        let ((collector, spans), (sink, shipped)) = (answering(""), answering(""));
+        let base = format!("http://{upstream}/api");
+        let config = config(directory.path(), &base, &sink.to_string(), level, unknown);
+        let mut serve = command(&["serve", "--config", &config]);
+        serve.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{collector}")).env("TOKEN", CREDENTIAL);
+        let serve = Running::start(serve, true);
+        let mut lines = serve.lines_to("\"serving\"");
+        let line: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+        let told = |name: &str| line[name].as_str().or(line["fields"][name].as_str()).unwrap().to_owned();
+        let said = say_it_all(&told("gateway"));
+        let counted = metrics(&told("admin"));
+        lines.extend(ended(&serve));
+        let text = |came: Came| String::from_utf8_lossy(&came.lock().unwrap()).into_owned();
+        let (came, spans, shipped) = (text(came), text(spans), text(shipped));
+        let audit = directory.path().join("audit");
+        let files: String = fs::read_dir(&audit).unwrap().map(|entry| file(&entry.unwrap().path())).collect();
+        let places = vec![
+            ("log", lines.join("\n")),
+            ("metrics", counted),
+            ("audit", files + &audit::text(&audit)),
+            ("traces", spans.clone()),
+            ("file of a sink", file(&directory.path().join("second"))),
+            ("collector of logs", shipped.clone()),
+        ];
+        Self { said, came, spans, shipped, places, directory }
+    }
+
+    fn has_no_canary(&self, what: &str) {
+        assert!(self.spans.contains("GetPrebuild"), "spans were exported");
+        assert!(self.shipped.contains("GetPrebuild"), "records were shipped");
+        for (place, written) in &self.places {
+            let written = written.to_lowercase();
+            for canary in [CANARY, CANARY_IN_BASE64] {
+                let at = written
+                    .find(canary)
+                    .map(|at| written[at.saturating_sub(200)..].chars().take(400).collect());
+                assert_eq!(at, None::<String>, "{what}: {place}");
+            }
+        }
+    }
+}
+
 #[test]
 fn no_secret_is_in_anything_that_is_written() {
     let answer = ANSWER
@@ -133,28 +219,14 @@ fn no_secret_is_in_anything_that_is_written() {
     let answer = answer.replace(": POOL,", &format!(": {POOL},")).replace("[POOL]", &format!("[{POOL}]"));
     let answer: &'static str = Box::leak(answer.into_boxed_str());
     for (level, unknown) in [("metadata", "reject"), ("request", "drop"), ("request_response", "drop")] {
-        let directory = tempfile::tempdir().unwrap();
-        let (upstream, came) = answering(answer);
-        let (collector, spans) = answering("");
-        let config = config(directory.path(), &format!("http://{upstream}/api"), level, unknown);
-        let mut serve = command(&["serve", "--config", &config]);
-        serve.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{collector}"));
-        let serve = Running::start(serve, true);
-        let mut lines = serve.lines_to("\"serving\"");
-        let line: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
-        let told = |name: &str| line[name].as_str().or(line["fields"][name].as_str()).unwrap().to_owned();
-
-        let said = say_it_all(&told("gateway"));
-        let counted = metrics(&told("admin"));
-        lines.extend(ended(&serve));
-
+        let told = Told::by(answering(answer), level, unknown);
         // The words did go where they were meant to go, or this tries nothing.
         for word in ["log-token", "log-url", "failure", "snapshot", "page"] {
-            assert!(said.contains(&format!("CANARY-of-a-{word}")), "{level}: {word}: {said}");
+            assert!(told.said.contains(&format!("CANARY-of-a-{word}")), "{level}: {word}: {}", told.said);
         }
-        let came = String::from_utf8_lossy(&came.lock().unwrap()).into_owned();
-        assert!(came.contains("x-kept: CANARY-of-metadata"), "{came}");
-        let directory = directory.path().join("audit");
+        let came = &told.came;
+        assert!(came.contains("x-kept: CANARY-of-metadata") && came.contains(CREDENTIAL), "{came}");
+        let directory = told.directory.path().join("audit");
         let records = audit::records(&directory);
         let of = |method: &str| records.iter().filter(|record| record["method"] == method).count();
         assert!(of("gitpod.v1.PrebuildService/CreatePrebuildLogsToken") >= 4, "{level}: {records:#?}");
@@ -163,22 +235,21 @@ fn no_secret_is_in_anything_that_is_written() {
         assert_eq!(shows(r#""snapshotId":"hmac:"#), level == "request_response", "{level}");
         assert_eq!(shows(r#""names":["hmac:"#), unknown == "drop", "{level}");
         assert!(shows(ID), "{level}");
+        told.has_no_canary(level);
+    }
+}
 
-        let spans = String::from_utf8_lossy(&spans.lock().unwrap()).into_owned();
-        assert!(spans.contains("GetPrebuild"), "spans were exported");
-        let files: String =
-            fs::read_dir(&directory).unwrap().map(|entry| file(&entry.unwrap().path())).collect();
-        for (place, written) in [
-            ("log", lines.join("\n")),
-            ("metrics", counted),
-            ("audit", files + &audit::text(&directory)),
-            ("traces", spans),
-        ] {
-            let written = written.to_lowercase();
-            let at =
-                written.find(CANARY).map(|at| written[at.saturating_sub(200)..].chars().take(400).collect());
-            assert_eq!(at, None::<String>, "{level}: {place}");
-        }
+#[test]
+fn no_word_of_an_upstream_that_fails_is_in_anything_that_is_written() {
+    for (status, answer) in ERRORS {
+        let told = Told::by(answering_with(status, answer), "request_response", "drop");
+        assert!(told.came.contains(CREDENTIAL), "{}", told.came);
+        assert_eq!(
+            told.said.contains("CANARY-of-a-message"),
+            answer.contains("CANARY-of-a-message"),
+            "{status}"
+        );
+        told.has_no_canary(status);
     }
 }
 

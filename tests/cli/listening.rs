@@ -12,6 +12,10 @@ pub(crate) type Came = Arc<Mutex<Vec<u8>>>;
 
 /// A server of HTTP/1.1 that gives every request this answer.
 pub(crate) fn answering(answer: &'static str) -> (SocketAddr, Came) {
+    answering_with("200 OK", answer)
+}
+
+pub(crate) fn answering_with(status: &'static str, answer: &'static str) -> (SocketAddr, Came) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, came) = (listener.local_addr().unwrap(), Came::default());
     let all = came.clone();
@@ -22,7 +26,7 @@ pub(crate) fn answering(answer: &'static str) -> (SocketAddr, Came) {
             all.lock().unwrap().extend(request);
             let length = answer.len();
             let head =
-                format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}");
+                format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}");
             let _gone = stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n{answer}").as_bytes());
         }
     });

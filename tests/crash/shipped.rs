@@ -3,8 +3,10 @@
 use std::{
     collections::HashSet,
     convert::Infallible,
+    fs,
     net::SocketAddr,
     path::Path,
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -22,13 +24,14 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
 
 use super::{
     gateway::Setting,
     joined::records,
-    load::{CLIENTS, Load, Upstream},
+    load::{CLIENTS, Ended, Load, Upstream, caller, create},
 };
 use crate::ALONE;
 
@@ -145,4 +148,91 @@ async fn every_record_reaches_the_collector_in_order_whoever_is_killed() {
     println!("{} records, {} came, {} of them again", expected.len(), came.len(), came.len() - once.len());
     assert_eq!(once.len(), expected.len());
     assert!(once == expected, "in another order, or others");
+}
+
+/// Runs a gateway whose standard output is this file.
+fn into(file: &Path) -> Vec<String> {
+    let script = format!("exec \"$0\" \"$@\" > '{}'", file.display());
+    vec!["sh".to_owned(), "-c".to_owned(), script]
+}
+
+const STDOUT: &str = "{ name = 'stdout', kind = 'stdout' }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standard_output_has_the_log_line_by_line() {
+    let _alone = ALONE.lock().await;
+    let directory = TempDir::new().unwrap();
+    let (audit, out) = (directory.path().join("audit"), directory.path().join("out"));
+    let upstream = Upstream::start().await;
+    let mut setting = Setting::new(upstream.address, &audit, directory.path());
+    setting.ship = STDOUT.to_owned();
+    setting.under = into(&out);
+    let gateway = setting.start();
+    let load = Load::start(gateway.address, CLIENTS);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(load.end().await.len() > CLIENTS);
+    gateway.end();
+    let out = fs::read_to_string(out).unwrap();
+    let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines == logged(&audit.join("gateway-0")), "{} lines", lines.len());
+}
+
+/// Nobody reads: calls go on, and SIGTERM ends it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standard_output_that_nobody_reads_holds_up_no_end() {
+    let _alone = ALONE.lock().await;
+    let directory = TempDir::new().unwrap();
+    let (audit, pipe) = (directory.path().join("audit"), directory.path().join("pipe"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Open, and not read: also for writing, so that opening it waits for nobody.
+    let reader = fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let upstream = Upstream::start().await;
+    let mut setting = Setting::new(upstream.address, &audit, directory.path());
+    setting.ship = STDOUT.to_owned();
+    setting.under = into(&pipe);
+    let gateway = setting.start();
+    let load = Load::start(gateway.address, CLIENTS);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let made = load.end().await.values().filter(|ended| **ended == Ended::Made).count();
+    // More than a pipe holds.
+    assert!(made * 1024 > 128 << 10, "{made} calls");
+    let end = spawn_blocking(|| gateway.end());
+    let ended = tokio::time::timeout(Duration::from_secs(20), end).await;
+    // Without a reader a write fails, and the process that hangs ends with the test.
+    drop(reader);
+    assert!(ended.is_ok(), "it does not end");
+    let position = fs::read_to_string(audit.join("gateway-0/position-stdout")).unwrap_or_default();
+    assert!(position.trim().parse().unwrap_or(0) < logged(&audit.join("gateway-0")).len(), "all was read");
+}
+
+/// The disk hangs where positions are written: calls, which need it for their own records alone, are answered meanwhile,
+/// though one thread serves them all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_that_cannot_be_written_yet_holds_up_no_call() {
+    let _alone = ALONE.lock().await;
+    let directory = TempDir::new().unwrap();
+    let audit = directory.path().join("audit");
+    let upstream = Upstream::start().await;
+    let mut setting = Setting::new(upstream.address, &audit, directory.path());
+    let second = directory.path().join("second.jsonl");
+    setting.ship = format!("{{ name = 'second', kind = 'file', path = '{}' }}", second.display());
+    // Keys are put in their place likewise, as it starts.
+    let hang = Duration::from_secs(3);
+    let inject = format!("inject=?rename,?renameat,?renameat2:delay_enter={}", hang.as_micros());
+    let words =
+        ["env", "TOKIO_WORKER_THREADS=1", "strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+    setting.under = words.map(str::to_owned).to_vec();
+    let gateway = setting.start();
+    assert!(gateway.began_in >= hang, "nothing hangs");
+    let (caller, begun) = (caller(), Instant::now());
+    let (mut longest, mut calls) = (Duration::ZERO, 0);
+    while begun.elapsed() < 2 * hang {
+        let asked = Instant::now();
+        assert_ne!(create(&caller, gateway.address, Uuid::new_v4()).await, Ended::Broken);
+        longest = longest.max(asked.elapsed());
+        calls += 1;
+    }
+    println!("{calls} calls, the longest took {longest:?}");
+    assert!(longest < hang / 2, "{longest:?} of {calls} calls");
+    gateway.kill();
 }

@@ -11,6 +11,8 @@ pub(super) struct Batch {
     lines: Vec<u8>,
     /// Where each of them ends.
     ends: Vec<usize>,
+    /// The first sequence number that was asked for.
+    pub(super) from: u64,
     /// The sequence number behind the last one.
     pub(super) next: u64,
 }
@@ -18,7 +20,7 @@ pub(super) struct Batch {
 impl Batch {
     /// Nothing, so far.
     pub(super) fn from(next: u64) -> Self {
-        Self { next, ..Self::default() }
+        Self { from: next, next, ..Self::default() }
     }
 
     pub(super) fn push(&mut self, sequence: u64, record: &[u8]) {

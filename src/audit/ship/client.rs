@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::telemetry::export;
 
 /// Of one exchange, with all it carries: a part of a segment takes a slow line some seconds.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Answers to what is put somewhere are short.
 const MAX_ANSWER: usize = 1 << 20;
 

@@ -8,7 +8,12 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::{client::Client, lines::Lines, otlp::Otlp, store::Store};
+use super::{
+    client::Client,
+    lines::Lines,
+    otlp::{Grpc, Otlp, Way},
+    store::Store,
+};
 use crate::{file::Credential, telemetry::export};
 
 /// It names a file, and a series of metrics.
@@ -17,13 +22,14 @@ const MAX_NAME: usize = 32;
 const DEFAULT_REGION: &str = "us-east-1";
 
 const NOT_A_URL: &str = "must be a URL of http or https, with a host";
+const NO_ROOTS: &str = "the platform's certificate roots, which https needs, cannot be read";
 const NOT_A_STORE: &str = "must be s3://BUCKET/PREFIX or file:///DIRECTORY";
 
 /// `[[audit.ship]]`: one sink.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Config {
-    /// OTLP logs over HTTP (protobuf).
+    /// OTLP logs.
     Otlp(OtlpConfig),
     /// A second file.
     File(FileConfig),
@@ -38,10 +44,24 @@ pub enum Config {
 pub struct OtlpConfig {
     /// 1 to 32 of a-z 0-9 -, used once: names the sink in metrics, and its position on disk.
     pub name: String,
-    /// The URL that logs are posted to, with its path: `https://collector.example.com:4318/v1/logs`.
+    /// The URL that logs are posted to, with its path: `https://collector.example.com:4318/v1/logs`. Of gRPC without one:
+    /// `https://collector.example.com:4317`.
     pub endpoint: String,
+    /// Default: `http/protobuf`.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// Sent as `authorization: Bearer TOKEN`; over https only, or to a loopback address. Read at start.
     pub token: Option<Credential>,
+}
+
+/// OTLP's transports, called as in `OTEL_EXPORTER_OTLP_PROTOCOL`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Protocol {
+    #[default]
+    #[serde(rename = "http/protobuf")]
+    Http,
+    #[serde(rename = "grpc")]
+    Grpc,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -135,7 +155,7 @@ impl Config {
                 return Err(invalid("path", "must not be empty"));
             }
             Self::File(file) => Sink::Lines(Lines::file(file.path.clone())),
-            Self::Stdout(_) => Sink::Lines(Lines::Stdout),
+            Self::Stdout(_) => Sink::Lines(Lines::stdout()),
             Self::ObjectStore(store) => Sink::Store(store.resolve(secrets)?),
         };
         Ok(Target { name: self.name().to_owned(), sink })
@@ -156,8 +176,24 @@ impl OtlpConfig {
             value.set_sensitive(true);
             Ok(value)
         });
-        let client = client(&endpoint).map_err(|error| invalid("endpoint", error))?;
-        Ok(Otlp { client, endpoint, authorization: authorization.transpose()? })
+        let authorization = authorization.transpose()?;
+        Ok(Otlp { way: self.way(endpoint)?, authorization })
+    }
+
+    fn way(&self, endpoint: Uri) -> Result<Way, Invalid> {
+        match self.protocol {
+            Protocol::Http => {
+                let client = client(&endpoint).map_err(|error| invalid("endpoint", error))?;
+                Ok(Way::Http { client, endpoint })
+            }
+            Protocol::Grpc if endpoint.path_and_query().is_some_and(|path| path != "/") => {
+                Err(invalid("endpoint", "must have no path: gRPC has its own"))
+            }
+            Protocol::Grpc => {
+                let grpc = Grpc::to(endpoint).map_err(|_| invalid("endpoint", NO_ROOTS))?;
+                Ok(Way::Grpc(Arc::new(grpc)))
+            }
+        }
     }
 }
 

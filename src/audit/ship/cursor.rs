@@ -1,6 +1,6 @@
 //! Where a sink is in the log.
 
-use std::{collections::VecDeque, path::Path, sync::Arc};
+use std::{collections::VecDeque, fs, path::Path, sync::Arc};
 
 use super::batch::Batch;
 use crate::audit::{
@@ -73,17 +73,25 @@ impl Cursor {
         Ok(batch)
     }
 
-    /// The next segment that is closed, with the number of the first record behind it.
+    /// The next segment that is closed, with the number of the first record behind it. Once the log is over, that is also
+    /// the last one, where its writer has closed it.
     ///
     /// # Errors
     /// A directory or the beginning of a segment cannot be read.
-    pub(super) fn closed(&mut self, reach: &Reach) -> Result<Option<(Segment, u64)>, ReadError> {
+    pub(super) fn closed(
+        &mut self,
+        reach: &Reach,
+        is_over: bool,
+    ) -> Result<Option<(Segment, u64)>, ReadError> {
         self.list(reach)?;
         let Some(listed) = &self.listed else { return Ok(None) };
         let ends = listed.segments.iter().skip(1).map(|segment| segment.first);
         let closed = listed.segments.iter().zip(ends);
         let mut open = closed.filter(|(_, end)| *end > self.next && *end < reach.trusted);
-        Ok(open.next().map(|(segment, end)| (segment.clone(), end)))
+        let last = listed.segments.back().filter(|last| is_over && is_closed(last));
+        let last = last.map(|last| (last, reach.trusted));
+        let open = open.next().or(last.filter(|(last, end)| last.first.max(self.next) < *end));
+        Ok(open.map(|(segment, end)| (segment.clone(), end)))
     }
 
     /// Everything before this number was taken.
@@ -138,4 +146,9 @@ impl Listed {
         self.segments.pop_front();
         self.open = None;
     }
+}
+
+/// Nobody writes it any more, and all of it counts.
+fn is_closed(segment: &Segment) -> bool {
+    fs::symlink_metadata(&segment.path).is_ok_and(|metadata| metadata.permissions().readonly())
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, Read as _, Seek as _, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,7 +18,8 @@ use super::{SinkError, batch::Batch};
 pub(super) enum Lines {
     /// Appended to, and made anew where somebody has moved it away, as programs that rotate logs do.
     File(Arc<Path>),
-    Stdout,
+    /// What is open already.
+    Stream(fn() -> Box<dyn Write>),
 }
 
 impl Lines {
@@ -26,14 +27,20 @@ impl Lines {
         Self::File(path.into())
     }
 
+    pub(super) fn stdout() -> Self {
+        Self::Stream(|| Box::new(io::stdout().lock()))
+    }
+
+    /// What is being written cannot be called back: whoever gives up waiting leaves a thread behind.
+    ///
     /// # Errors
     /// It cannot be written; part of the batch may have been.
     pub(super) async fn take(&self, batch: Arc<Batch>) -> Result<(), SinkError> {
         let sink = self.clone();
         let written = spawn_blocking(move || match sink {
             Self::File(path) => append(&path, batch.lines()),
-            Self::Stdout => {
-                let mut out = io::stdout().lock();
+            Self::Stream(open) => {
+                let mut out = open();
                 out.write_all(batch.lines()).and_then(|()| out.flush())
             }
         });

@@ -1,8 +1,8 @@
-//! OTLP logs over HTTP: a record is one `LogRecord`.
+//! OTLP logs: a record is one `LogRecord`.
 
 use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -12,51 +12,124 @@ use http::{
 };
 use http_body_util::Full;
 use opentelemetry_proto::tonic::{
-    collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse},
+    collector::logs::v1::{
+        ExportLogsServiceRequest, ExportLogsServiceResponse, logs_service_client::LogsServiceClient,
+    },
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber},
     resource::v1::Resource,
 };
 use prost::Message as _;
+use tokio::time::timeout;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
-use super::{SinkError, batch::Batch, client::Client};
+use super::{
+    SinkError,
+    batch::Batch,
+    client::{Client, TIMEOUT},
+};
 use crate::audit::{read::View, tree::Hash};
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 /// Events and attributes that OpenTelemetry has no name for stand below this.
 const SCOPE: &str = "prebuild_gateway.audit";
+/// Of what a collector says, so much is told.
+const MAX_MESSAGE: usize = 200;
+/// A connection that is dead is found out by then, and made anew.
+const PING_EVERY: Duration = Duration::from_secs(10);
 
 /// A collector of logs.
 #[derive(Clone, Debug)]
 pub(super) struct Otlp {
-    pub(super) client: Client,
-    pub(super) endpoint: Uri,
+    pub(super) way: Way,
     /// `Bearer ...`; marked as sensitive.
     pub(super) authorization: Option<HeaderValue>,
 }
 
+/// By which of OTLP's transports.
+#[derive(Clone, Debug)]
+pub(super) enum Way {
+    Http { client: Client, endpoint: Uri },
+    Grpc(Arc<Grpc>),
+}
+
+#[derive(Debug)]
+pub(super) struct Grpc {
+    endpoint: Endpoint,
+    /// Made with the first batch: it needs the runtime, and a config can be checked without one.
+    channel: OnceLock<Channel>,
+}
+
 impl Otlp {
+    /// So many records of the batch the collector has rejected.
+    ///
     /// # Errors
-    /// It was not answered, or not with 2xx. Whatever it says, the records are sent again: it is for the operator to find
-    /// out why, as no record is given up.
-    pub(super) async fn take(&self, batch: Arc<Batch>) -> Result<(), SinkError> {
-        let body = export(&batch, SystemTime::now()).encode_to_vec();
-        let mut request = Request::post(self.endpoint.clone()).header(CONTENT_TYPE, PROTOBUF);
+    /// It was not answered, or not with success. Whatever it says, the records are sent again: it is for the operator to
+    /// find out why, as no record is given up.
+    pub(super) async fn take(&self, batch: Arc<Batch>) -> Result<u64, SinkError> {
+        let export = export(&batch, SystemTime::now());
+        let answer = match &self.way {
+            Way::Http { client, endpoint } => self.post(client, endpoint, &export).await?,
+            Way::Grpc(grpc) => self.call(grpc, export).await?,
+        };
+        let Some(partial) = answer.partial_success else { return Ok(0) };
+        let rejected = u64::try_from(partial.rejected_log_records).unwrap_or(0).min(batch.len() as u64);
+        if rejected > 0 {
+            // By the specification they must not be sent again; they are in the log all the same.
+            let message: String = partial.error_message.chars().take(MAX_MESSAGE).collect();
+            tracing::warn!(records = rejected, message = ?message, "the collector has rejected audit records");
+        }
+        Ok(rejected)
+    }
+
+    async fn post(
+        &self,
+        client: &Client,
+        endpoint: &Uri,
+        export: &ExportLogsServiceRequest,
+    ) -> Result<ExportLogsServiceResponse, SinkError> {
+        let mut request = Request::post(endpoint.clone()).header(CONTENT_TYPE, PROTOBUF);
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(std::io::Error::other)?;
-        let answer = self.client.send(request).await?;
+        let body = Full::new(Bytes::from(export.encode_to_vec()));
+        let answer = client.send(request.body(body).map_err(std::io::Error::other)?).await?;
         if !answer.status().is_success() {
             return Err(SinkError::Status(answer.status()));
         }
-        let said = ExportLogsServiceResponse::decode(answer.into_body()).unwrap_or_default();
-        if let Some(partial) = said.partial_success.filter(|partial| partial.rejected_log_records > 0) {
-            // By the specification they must not be sent again; they are in the log all the same.
-            let (records, message) = (partial.rejected_log_records, partial.error_message);
-            tracing::warn!(records, message = ?message, "the collector has rejected audit records");
+        Ok(ExportLogsServiceResponse::decode(answer.into_body()).unwrap_or_default())
+    }
+
+    async fn call(
+        &self,
+        grpc: &Grpc,
+        export: ExportLogsServiceRequest,
+    ) -> Result<ExportLogsServiceResponse, SinkError> {
+        let mut request = tonic::Request::new(export);
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().as_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        Ok(())
+        let mut client = LogsServiceClient::new(grpc.channel());
+        let answer = timeout(TIMEOUT, client.export(request)).await.map_err(|_| SinkError::Slow)?;
+        Ok(answer.map_err(|status| SinkError::Code(status.code()))?.into_inner())
+    }
+}
+
+impl Grpc {
+    /// # Errors
+    /// The platform's certificate roots, which https needs, cannot be read.
+    pub(super) fn to(endpoint: Uri) -> Result<Self, tonic::transport::Error> {
+        let is_https = endpoint.scheme_str() == Some("https");
+        let mut endpoint =
+            Endpoint::from(endpoint).connect_timeout(TIMEOUT).http2_keep_alive_interval(PING_EVERY);
+        if is_https {
+            endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots())?;
+        }
+        Ok(Self { endpoint, channel: OnceLock::new() })
+    }
+
+    fn channel(&self) -> Channel {
+        self.channel.get_or_init(|| self.endpoint.connect_lazy()).clone()
     }
 }
 

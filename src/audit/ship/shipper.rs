@@ -2,17 +2,20 @@
 
 use std::{
     path::Path,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
     sync::watch,
-    task::spawn_blocking,
     time::{sleep, timeout},
 };
 
-use super::{SinkError, Target, batch::Batch, config::Sink, cursor::Cursor, position};
+use super::{
+    SinkError, Target, aside, batch::Batch, config::Sink, cursor::Cursor, lines::Lines, position,
+    store::Store,
+};
 use crate::{
     audit::{
         Log,
@@ -28,7 +31,7 @@ const LINGER: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Up to this: it is found again soon enough, and a collector that comes back is not run over.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// More than any sink takes for a batch.
+/// More than lines of a batch take: that is told, each time.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A position is on disk so often at most: bounds what comes again after a crash, and is no load on the disk.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
@@ -44,7 +47,20 @@ pub(super) struct Shipper {
     /// What of the position is on disk, since when, and beside which log.
     kept: Option<(u64, Instant, Arc<Path>)>,
     is_failing: bool,
+    /// For a write of lines, until it is told that it takes too long.
+    pub(super) patience: Duration,
     metrics: Metrics,
+}
+
+/// A segment to put somewhere, and what goes with it.
+#[derive(Debug)]
+struct Closed {
+    segment: Segment,
+    /// The number of the first record behind it.
+    end: u64,
+    log: String,
+    key: String,
+    begun: Option<i64>,
 }
 
 /// What a step came to.
@@ -65,35 +81,36 @@ impl Shipper {
             cursor: Cursor::at(0),
             kept: None,
             is_failing: false,
+            patience: PATIENCE,
             metrics,
         }
     }
 
     /// Runs until the log has ended and was shipped, or could not be.
     pub(super) async fn run(mut self) {
-        self.begin();
+        self.begin().await;
         let mut pause = FIRST_PAUSE;
         loop {
             let is_over = self.reach.has_changed().is_err();
             let reach = self.reach.borrow_and_update().clone();
             let from = self.cursor.next();
-            match self.step(&reach).await {
+            match self.step(&reach, is_over).await {
                 Ok(step) => {
                     self.works();
                     pause = FIRST_PAUSE;
                     if step == Step::Idle {
                         if is_over {
-                            return self.keep(&reach, true);
+                            return self.keep(&reach, true).await;
                         }
                         self.rest().await;
                     }
-                    self.keep(&reach, false);
+                    self.keep(&reach, false).await;
                 }
                 Err(error) => {
                     self.cursor.rewind(from);
                     self.fails(&error);
                     if is_over {
-                        return self.keep(&reach, true);
+                        return self.keep(&reach, true).await;
                     }
                     tokio::select! {
                         () = sleep(pause) => {}
@@ -105,9 +122,10 @@ impl Shipper {
         }
     }
 
-    fn begin(&mut self) {
+    async fn begin(&mut self) {
         let reach = self.reach.borrow().clone();
-        let position = position::read(&reach.directory, &self.name).unwrap_or_else(|error| {
+        let (directory, name) = (Arc::clone(&reach.directory), self.name.clone());
+        let position = aside(move || Ok(position::read(&directory, &name)?)).await.unwrap_or_else(|error| {
             tracing::warn!(sink = self.name, %error, "where the sink was left is not known; it gets the whole log");
             0
         });
@@ -123,69 +141,80 @@ impl Shipper {
         self.positions.set(&self.name, self.cursor.next());
     }
 
-    async fn step(&mut self, reach: &Reach) -> Result<Step, SinkError> {
-        let step = match self.sink.clone() {
-            Sink::Store(store) => {
-                let Some((segment, end)) = self.read(reach, Cursor::closed).await? else {
-                    self.lags(reach, None);
-                    return Ok(Step::Idle);
-                };
-                self.lags(reach, first_time(&segment));
-                let (log, key) = beside(&reach.directory)?;
-                store.put(&segment, &log, key).await?;
-                let records = end - segment.first.max(self.cursor.next());
-                self.cursor.pass(end);
-                records
-            }
+    async fn step(&mut self, reach: &Reach, is_over: bool) -> Result<Step, SinkError> {
+        let mut rejected = 0;
+        let records = match self.sink.clone() {
+            Sink::Store(store) => self.put(&store, reach, is_over).await?,
             Sink::Lines(lines) => {
                 let batch = self.next(reach).await?;
-                in_time(lines.take(Arc::clone(&batch))).await?;
+                self.write(&lines, &batch).await?;
                 batch.len() as u64
             }
             Sink::Otlp(otlp) => {
                 let batch = self.next(reach).await?;
                 if batch.len() > 0 {
-                    in_time(otlp.take(Arc::clone(&batch))).await?;
+                    rejected = otlp.take(Arc::clone(&batch)).await?;
                 }
                 batch.len() as u64
             }
         };
-        if step == 0 {
+        if records == 0 {
             self.lags(reach, None);
             return Ok(Step::Idle);
         }
-        self.metrics.audit_shipped(&self.name, step);
+        self.metrics.audit_shipped(&self.name, records - rejected, rejected);
         Ok(Step::Shipped)
     }
 
+    /// The next segment; so many records.
+    async fn put(&mut self, store: &Store, reach: &Reach, is_over: bool) -> Result<u64, SinkError> {
+        let Some(closed) =
+            self.read(reach, move |cursor, reach| Closed::next(cursor, reach, is_over)).await?
+        else {
+            return Ok(0);
+        };
+        self.lags(reach, closed.begun);
+        store.put(&closed.segment, &closed.log, closed.key).await?;
+        let records = closed.end - closed.segment.first.max(self.cursor.next());
+        self.cursor.pass(closed.end);
+        Ok(records)
+    }
+
+    /// A write that blocks cannot be called back, and a second one would only wait behind it: it is waited for, and told.
+    async fn write(&mut self, lines: &Lines, batch: &Arc<Batch>) -> Result<(), SinkError> {
+        let mut written = pin!(lines.take(Arc::clone(batch)));
+        loop {
+            match timeout(self.patience, &mut written).await {
+                Ok(written) => return written,
+                Err(_) => {
+                    self.fails(&SinkError::Slow);
+                    self.owes(batch);
+                }
+            }
+        }
+    }
+
     async fn next(&mut self, reach: &Reach) -> Result<Arc<Batch>, SinkError> {
+        let batch = self.read(reach, |cursor, reach| Ok(cursor.read(reach)?)).await?;
         // Before it is taken: where that fails, this is how far behind the sink is.
-        let from = self.cursor.next();
-        let batch = self.read(reach, Cursor::read).await?;
-        let oldest = batch.records().next().and_then(View::of).map(|view| view.time);
-        self.metrics.audit_ship_lags(&self.name, reach.trusted.saturating_sub(from), age(oldest));
+        self.owes(&batch);
         Ok(Arc::new(batch))
     }
 
-    /// Files are read where nobody waits for the thread.
-    async fn read<T: Send + 'static, E>(
+    async fn read<T: Send + 'static>(
         &mut self,
         reach: &Reach,
-        read: impl FnOnce(&mut Cursor, &Reach) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, SinkError>
-    where
-        E: Send + 'static,
-        SinkError: From<E>,
-    {
+        read: impl FnOnce(&mut Cursor, &Reach) -> Result<T, SinkError> + Send + 'static,
+    ) -> Result<T, SinkError> {
         let next = self.cursor.next();
         let (mut cursor, reach) = (std::mem::replace(&mut self.cursor, Cursor::at(next)), reach.clone());
-        let work = spawn_blocking(move || {
+        let work = aside(move || {
             let found = read(&mut cursor, &reach);
-            (cursor, found)
+            Ok((cursor, found))
         });
-        let (cursor, found) = work.await.map_err(std::io::Error::other)?;
+        let (cursor, found) = work.await?;
         self.cursor = cursor;
-        Ok(found?)
+        found
     }
 
     /// Until there may be something new.
@@ -199,7 +228,7 @@ impl Shipper {
     }
 
     /// Brings the position to disk. Until it is there nothing that was shipped may be removed.
-    fn keep(&mut self, reach: &Reach, at_once: bool) {
+    async fn keep(&mut self, reach: &Reach, at_once: bool) {
         let position = self.cursor.next();
         let is_known = self.kept.as_ref().is_some_and(|(kept, at, directory)| {
             *directory == reach.directory && (*kept == position || (!at_once && at.elapsed() < KEEP_EVERY))
@@ -207,7 +236,8 @@ impl Shipper {
         if is_known {
             return;
         }
-        match position::write(&reach.directory, &self.name, position) {
+        let (directory, name) = (Arc::clone(&reach.directory), self.name.clone());
+        match aside(move || Ok(position::write(&directory, &name, position)?)).await {
             Ok(()) => {
                 self.positions.set(&self.name, position);
                 self.kept = Some((position, Instant::now(), Arc::clone(&reach.directory)));
@@ -221,6 +251,13 @@ impl Shipper {
 
     fn lags(&self, reach: &Reach, oldest: Option<i64>) {
         let records = reach.trusted.saturating_sub(self.cursor.next());
+        self.metrics.audit_ship_lags(&self.name, records, age(oldest));
+    }
+
+    /// While the batch is not taken.
+    fn owes(&self, batch: &Batch) {
+        let oldest = batch.records().next().and_then(View::of).map(|view| view.time);
+        let records = self.reach.borrow().trusted.saturating_sub(batch.from);
         self.metrics.audit_ship_lags(&self.name, records, age(oldest));
     }
 
@@ -239,8 +276,13 @@ impl Shipper {
     }
 }
 
-async fn in_time(taken: impl Future<Output = Result<(), SinkError>>) -> Result<(), SinkError> {
-    timeout(PATIENCE, taken).await.unwrap_or(Err(SinkError::Slow))
+impl Closed {
+    fn next(cursor: &mut Cursor, reach: &Reach, is_over: bool) -> Result<Option<Self>, SinkError> {
+        let Some((segment, end)) = cursor.closed(reach, is_over)? else { return Ok(None) };
+        let (log, key) = beside(&reach.directory)?;
+        let begun = first_time(&segment);
+        Ok(Some(Self { segment, end, log, key, begun }))
+    }
 }
 
 /// The writer has closed the log.

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload, path::Path};
-use tokio::task::spawn_blocking;
 
-use super::SinkError;
+use super::{SinkError, aside};
 use crate::audit::read::{Begin, Line, Lines, ReadError, Segment};
 
 /// An object is put in parts of this size: S3 takes none below 5 MiB but the last. Bounds the memory.
@@ -38,7 +37,7 @@ impl Store {
         self.store.put(&beside, PutPayload::from(key)).await?;
         let name = segment.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let object = self.path(log, name);
-        let mut parts = Parts::of(segment)?;
+        let mut parts = Parts::of(segment).await?;
         let mut part = parts.next().await?;
         if parts.lines.is_none() {
             self.store.put(&object, PutPayload::from(part)).await?;
@@ -67,16 +66,16 @@ impl Store {
 }
 
 impl Parts {
-    fn of(segment: &Segment) -> Result<Self, ReadError> {
-        Ok(Self { segment: segment.clone(), lines: Some(segment.lines()?) })
+    async fn of(segment: &Segment) -> Result<Self, SinkError> {
+        let segment = segment.clone();
+        aside(move || Ok(Self { lines: Some(segment.lines()?), segment })).await
     }
 
     /// Empty at the end.
     async fn next(&mut self) -> Result<Vec<u8>, SinkError> {
         let Some(lines) = self.lines.take() else { return Ok(Vec::new()) };
         let segment = self.segment.clone();
-        let read = spawn_blocking(move || read(&segment, lines)).await.map_err(std::io::Error::other)?;
-        let (lines, part) = read?;
+        let (lines, part) = aside(move || Ok(read(&segment, lines)?)).await?;
         self.lines = (part.len() >= PART).then_some(lines);
         Ok(part)
     }

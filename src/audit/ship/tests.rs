@@ -23,6 +23,8 @@ use crate::{
 };
 
 mod collector;
+mod grpc;
+mod lines;
 mod server;
 mod stores;
 

@@ -91,6 +91,7 @@ pub(super) struct Series {
     pub(super) audit_pruned: Counter,
     pub(super) shipped: Family<BySink, Counter>,
     pub(super) ship_failures: Family<BySink, Counter>,
+    pub(super) ship_rejected: Family<BySink, Counter>,
     pub(super) ship_lag: Family<BySink, Gauge>,
     pub(super) ship_lag_time: Family<BySink, Gauge>,
 }
@@ -165,6 +166,7 @@ impl Series {
             audit_pruned: Counter::default(),
             shipped: Family::default(),
             ship_failures: Family::default(),
+            ship_rejected: Family::default(),
             ship_lag: Family::default(),
             ship_lag_time: Family::default(),
         }
@@ -408,6 +410,11 @@ impl Series {
             "audit_ship_failures",
             "Attempts to ship records that failed; they are made again",
             self.ship_failures.clone(),
+        );
+        registry.register(
+            "audit_ship_rejected_records",
+            "Records that a collector has rejected; by OTLP they are not sent again",
+            self.ship_rejected.clone(),
         );
         registry.register(
             "audit_ship_lag_records",

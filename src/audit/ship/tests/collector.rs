@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use opentelemetry_proto::tonic::{
-    collector::logs::v1::ExportLogsServiceRequest,
+    collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse},
     common::v1::{KeyValue, any_value::Value},
     logs::v1::LogRecord,
 };
@@ -11,7 +11,10 @@ use prost::Message as _;
 
 use super::{Shipped, eventually, logged, server::Server};
 use crate::{
-    audit::ship::{Config, config::OtlpConfig},
+    audit::ship::{
+        Config,
+        config::{OtlpConfig, Protocol},
+    },
     file::Credential,
 };
 
@@ -19,6 +22,7 @@ fn collector(server: &Server) -> Config {
     Config::Otlp(OtlpConfig {
         name: "collector".to_owned(),
         endpoint: format!("http://{}/v1/logs", server.address),
+        protocol: Protocol::Http,
         token: Some(Credential::Env("TOKEN".to_owned())),
     })
 }
@@ -26,15 +30,19 @@ fn collector(server: &Server) -> Config {
 /// What has come, in its order.
 fn records(server: &Server) -> Vec<LogRecord> {
     let came = server.came.lock().unwrap();
-    let exports = came.iter().map(|(_, body)| ExportLogsServiceRequest::decode(body.clone()).unwrap());
+    records_of(came.iter().map(|(_, body)| ExportLogsServiceRequest::decode(body.clone()).unwrap()))
+}
+
+pub(super) fn records_of(exports: impl IntoIterator<Item = ExportLogsServiceRequest>) -> Vec<LogRecord> {
     exports
+        .into_iter()
         .flat_map(|export| export.resource_logs)
         .flat_map(|resource| resource.scope_logs)
         .flat_map(|scope| scope.log_records)
         .collect()
 }
 
-fn body(record: &LogRecord) -> String {
+pub(super) fn body(record: &LogRecord) -> String {
     match record.body.clone().unwrap().value.unwrap() {
         Value::StringValue(text) => text,
         other => panic!("{other:?}"),
@@ -93,4 +101,24 @@ async fn a_collector_that_goes_and_comes_back_misses_nothing() {
     let (mut seen, found) = (HashSet::new(), records(&server));
     let once: Vec<_> = found.iter().map(body).filter(|body| seen.insert(body.clone())).collect();
     assert_eq!(once, logged(&audit));
+}
+
+/// By OTLP they are not sent again. They are in the log, and counted.
+#[tokio::test]
+async fn what_a_collector_rejects_is_counted_and_goes_by() {
+    let server = Server::start().await;
+    let partial = ExportLogsPartialSuccess { rejected_log_records: 1, error_message: "too old".to_owned() };
+    let answer = ExportLogsServiceResponse { partial_success: Some(partial) };
+    server.answer(|manner| manner.says = answer.encode_to_vec().into());
+    let shipped = Shipped::to(vec![collector(&server)]);
+    shipped.intend(3).await;
+    let (audit, metrics) = (shipped.audit(), shipped.metrics.clone());
+    let _directory = shipped.end().await;
+    let exports = server.came.lock().unwrap().len();
+    let records = records(&server).len();
+    assert_eq!(records, logged(&audit).len());
+    for (name, count) in [("shipped", records - exports), ("ship_rejected", exports)] {
+        let line = format!("prebuild_gateway_audit_{name}_records_total{{sink=\"collector\"}} {count}\n");
+        assert!(metrics.encode().contains(&line), "{line}{}", metrics.encode());
+    }
 }
