@@ -1,13 +1,11 @@
 //! Where the audit log is shipped to.
 
-use std::path::{Path, PathBuf};
-
 use secrecy::SecretString;
 
 use super::{ConfigError, Env};
 use crate::{
     audit::{self, ship::Target},
-    file::{self, Access, Credential},
+    file::{self, Access, Credential, is_inside},
 };
 
 pub(super) fn resolve(audit: &audit::Config, env: Env<'_>) -> Result<Vec<Target>, ConfigError> {
@@ -27,11 +25,6 @@ pub(super) fn resolve(audit: &audit::Config, env: Env<'_>) -> Result<Vec<Target>
         targets.push(target.map_err(|invalid| ConfigError::new(key(invalid.key), invalid.problem))?);
     }
     Ok(targets)
-}
-
-fn is_inside(path: &Path, directory: &Path) -> bool {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
-    absolute(path).starts_with(absolute(directory))
 }
 
 /// What goes wrong is told without it.
