@@ -1,10 +1,6 @@
 //! A log on disk: that it goes on where it was left, wherever that was.
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, time::Duration};
 
 use serde_json::{Map, Value};
 use tempfile::TempDir;
@@ -25,6 +21,9 @@ use crate::{
     call::RequestId,
     telemetry::metrics::AuditStage,
 };
+
+mod recovery;
+mod retention;
 
 const LOG: &str = "gateway-0";
 
@@ -224,31 +223,4 @@ fn what_a_failed_file_held_is_void_from_what_was_not_known_to_be_there() {
         "a file that was cut is not trusted at all"
     );
     drop(open(directory.path()));
-}
-
-#[test]
-fn a_log_keeps_what_retention_says_and_tells_what_it_removed() {
-    let directory = TempDir::new().unwrap();
-    let settings = Settings {
-        segment_bytes: 3000,
-        retention: Retention { bytes: 12_000, age: Duration::MAX },
-        ..settings(directory.path())
-    };
-    let mut journal = Journal::open(settings, LOG, &signer(directory.path())).unwrap();
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(1600) {
-        let request = RequestId::new();
-        journal.append(&[draft(AuditStage::Intent, request)], true).unwrap();
-        journal.append(&[draft(AuditStage::Outcome, request)], true).unwrap();
-        journal.tick().unwrap();
-    }
-    journal.close().unwrap();
-    let files = segment::list(&directory.path().join(LOG)).unwrap();
-    let first = files[0].first;
-    assert!(first > 0);
-    let texts: String = files.iter().map(|file| fs::read_to_string(&file.path).unwrap()).collect();
-    let pruned = texts.lines().rfind(|line| line.contains(r#""stage":"pruned""#)).expect("it is told");
-    let pruned: Value = serde_json::from_str(pruned).unwrap();
-    assert_eq!(pruned["unmapped"]["size"], first);
-    read(directory.path());
 }
