@@ -46,7 +46,7 @@ impl Trust {
             match Checkpoint::open(note, key) {
                 // By another one, maybe.
                 Err(error @ CheckpointError::Note(NoteError::Unsigned)) => {
-                    found = found.or_else(|_| Err(error.into()));
+                    found = found.map_err(|_| error.into());
                 }
                 opened => found = Ok(opened?),
             }
