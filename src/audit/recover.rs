@@ -124,7 +124,8 @@ fn newest(log: &str, segments: &mut Vec<Named>) -> io::Result<(Option<Head>, Vec
 }
 
 /// The segments from an index on of which records count, and from where on they do not: the least of what those behind say
-/// can be trusted.
+/// can be trusted. One that does not begin as it should is lost, and so is the way to those before it; what is behind it
+/// still holds together, and can be gone on with.
 fn counted(log: &str, segments: &[Named], begin: usize) -> io::Result<Vec<(usize, u64)>> {
     let (mut counted, mut end) = (Vec::new(), u64::MAX);
     for (index, segment) in segments.iter().enumerate().skip(begin).rev() {
@@ -132,7 +133,13 @@ fn counted(log: &str, segments: &[Named], begin: usize) -> io::Result<Vec<(usize
             continue;
         }
         let head = head(&segment.path)?.and_then(|record| self::begin(log, &record));
-        let head = head.ok_or_else(|| Refused::of(segment, Problem::Foreign))?;
+        let Some(head) = head else {
+            tracing::warn!(
+                segment = segment.first,
+                "an audit segment was altered: calls before its end that a crash left open stay without one"
+            );
+            break;
+        };
         counted.push((index, end));
         end = end.min(head.trusted);
     }

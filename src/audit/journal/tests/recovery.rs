@@ -175,6 +175,9 @@ fn a_log_that_passes_by_what_was_kept_is_gone_on_with() {
     write(&middle, lines[..lines.len() - 2].join("\n") + "\n");
     fs::write(kept.file(), &told).unwrap();
     assert_eq!(refused(&kept.log(), || kept.open()), Problem::Apart);
+    // Nothing leads from what was kept over a file that is lost.
+    write(&middle, "no record");
+    assert_eq!(refused(&kept.log(), || kept.open()), Problem::Incomparable(5));
 }
 
 /// A log that fits, but for what takes the key.
