@@ -4,13 +4,14 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub mod form;
+pub mod stable;
 #[cfg(test)]
 mod tests;
 
@@ -91,6 +92,22 @@ pub fn read(path: &Path, access: Access) -> Result<Vec<u8>, Fault> {
 /// Also, it is not UTF-8.
 pub fn read_text(path: &Path, access: Access) -> Result<String, Fault> {
     String::from_utf8(read(path, access)?).map_err(|_| Fault::Unreadable(io::ErrorKind::InvalidData))
+}
+
+/// Whether the path leads into the directory, or is it: as far as there is something, links are followed.
+pub fn is_inside(path: &Path, directory: &Path) -> bool {
+    resolved(path).starts_with(resolved(directory))
+}
+
+fn resolved(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.components().fold(PathBuf::new(), |mut found, part| {
+        match part {
+            Component::ParentDir => drop(found.pop()),
+            part => found.push(part),
+        }
+        found.canonicalize().unwrap_or(found)
+    })
 }
 
 fn judge(access: Access, mode: u32) -> Result<(), Fault> {

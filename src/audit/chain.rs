@@ -47,6 +47,11 @@ impl Chain {
         &self.tree
     }
 
+    /// The leaf hash of the record before.
+    pub(super) fn prev(&self) -> Hash {
+        self.prev
+    }
+
     /// Gives the record its place.
     pub(super) fn add(&mut self, tail: &[u8], lines: &mut Vec<u8>) {
         let place = Place { log: &self.log, sequence: self.next(), prev: self.prev };

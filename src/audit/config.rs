@@ -40,8 +40,8 @@ pub struct Config {
     /// What checkpoints name the logs by, with `/<instance>` behind it: best a name that nobody else uses.
     #[serde(default = "default_origin")]
     pub origin: String,
-    /// The newest checkpoint also stands in this file, which must not be in `directory`. By default it is in the gateway's
-    /// own log.
+    /// The newest checkpoint of each log also stands in this directory, which must not be in `directory`, in a file of the
+    /// log's name; a log that is not what it says is not gone on with. By default it is in the gateway's own log.
     pub checkpoints: Option<PathBuf>,
     /// Where the keys of keyed hashes are; by default `hash-keys` in the directory, made if it is not there.
     pub hash_keys: Option<KeyFile>,

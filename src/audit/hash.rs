@@ -4,9 +4,7 @@
 //! The last one hashes; all of them are tried by who looks for a value, so that rotating is adding a line.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,7 +18,7 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 use sha2::{Digest as _, Sha256};
 
 use super::KeyFile;
-use crate::file::{self, Access, Fault};
+use crate::file::{self, Access, Fault, stable};
 
 #[cfg(test)]
 mod tests;
@@ -148,23 +146,15 @@ impl Key {
     }
 }
 
-/// Whole or not at all, and never over another one: processes that start at the same time end up with the same key.
+/// Never over another one: processes that start at the same time end up with the same key.
 fn make(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        stable::make_directory(directory)?;
+    }
     let mut secret = [0; KEY];
     getrandom::fill(&mut secret).map_err(io::Error::other)?;
     // Of no use to who knows it: 32 bits of a hash of 256 random ones.
     let id: String = Sha256::digest(secret).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let draft = path.with_extension(format!("{id}.new"));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let written = writeln!(file, "{id} {}", STANDARD.encode(secret)).and_then(|()| file.sync_all());
-    let named = written.and_then(|()| match fs::hard_link(&draft, path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        named => named,
-    });
-    fs::remove_file(&draft)?;
-    named?;
-    // The name must survive a crash as well: hashes by a key that is lost are of no use.
-    File::open(directory)?.sync_all()
+    // Hashes by a key that a crash has lost are of no use.
+    stable::create(path, &format!("{id} {}\n", STANDARD.encode(secret)))
 }

@@ -18,7 +18,7 @@ use super::{
     recover::{Past, recover},
     retention::{Closed, Retention},
     segment::{self, Segment},
-    signer::{self, LogSigner, Signer},
+    signer::{LogSigner, Signer},
     tree::Frontier,
 };
 use crate::telemetry::metrics::AuditStage;
@@ -28,8 +28,6 @@ mod kept;
 #[cfg(test)]
 mod tests;
 
-/// What others check the log with, beside it: good for who trusts the directory.
-const PUBLIC_KEY: &str = "key.pub";
 /// The longest record: what a call's end may need, whatever upstream has answered.
 pub(super) const MAX_RECORD: u64 = 16 << 10;
 /// Of it, what a line begins with, at most.
@@ -132,11 +130,11 @@ impl Journal {
 
     /// As [`open`](Self::open), of a log that is held.
     pub(super) fn resume(settings: Settings, instance: Instance, signer: &Signer) -> io::Result<Self> {
-        let Past { chain, segments, open } = recover(&instance)?;
         let name = instance.name().to_owned();
         let signer =
             signer.named(&name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        signer::replace(&instance.path().join(PUBLIC_KEY), &signer.verifier_key())?;
+        let Past { chain, segments, open } = recover(&instance, &signer)?;
+        signer.publish(instance.path())?;
         let mark = Mark { tree: chain.tree().clone(), taken: 0 };
         let reach = Reach { directory: instance.path().into(), generation: 0, trusted: 0 };
         let mut journal = Self {

@@ -106,6 +106,21 @@ impl PublicKey {
     /// There is no such key in `pem`.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| KeyError::Public)?;
+        Self::from_der(&der)
+    }
+
+    /// All that are in `pem`, at least one.
+    ///
+    /// # Errors
+    /// There is none, or one of another kind.
+    pub fn all_from_pem(pem: &[u8]) -> Result<Vec<Self>, KeyError> {
+        let ders = SubjectPublicKeyInfoDer::pem_slice_iter(pem);
+        let keys: Vec<_> =
+            ders.map(|der| Self::from_der(&der.map_err(|_| KeyError::Public)?)).collect::<Result<_, _>>()?;
+        if keys.is_empty() { Err(KeyError::Public) } else { Ok(keys) }
+    }
+
+    fn from_der(der: &[u8]) -> Result<Self, KeyError> {
         let key = der.strip_prefix(&SPKI).ok_or(KeyError::Public)?;
         key.try_into().map(Self).map_err(|_| KeyError::Public)
     }

@@ -58,7 +58,12 @@ pub struct Unmapped<'a> {
     #[serde(default)]
     pub trusted: u64,
     #[serde(default)]
+    pub trusted_tree: Vec<Hash>,
+    #[serde(default)]
     pub open_from: u64,
+    /// Of a checkpoint: the signed note.
+    #[serde(borrow, default)]
+    pub checkpoint: Option<Cow<'a, str>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -1,6 +1,6 @@
 //! The start: takes the log, and closes what crashes left open in it and in logs beside it.
 
-use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt as _};
+use std::io;
 
 use super::{
     Config,
@@ -11,12 +11,16 @@ use super::{
     retention::Retention,
     signer::Signer,
 };
+use crate::file::stable;
+
+#[cfg(test)]
+mod tests;
 
 /// `shipped` is what is known of the sinks.
 pub(super) fn journal(config: &Config, shipped: Positions) -> io::Result<Journal> {
     let Config { directory, .. } = config;
     // For the gateway's own user alone: it says who did what.
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    stable::make_directory(directory)?;
     let signer = Signer::of(config)?;
     let settings = Settings {
         directory: directory.clone(),
@@ -42,6 +46,11 @@ fn recover_other(settings: &Settings, name: &str, signer: &Signer) -> io::Result
     let Some(instance) = Instance::hold(&settings.directory, name)? else { return Ok(()) };
     if is_ended(&instance)? {
         return Ok(());
+    }
+    let is_own = signer.named(name).is_ok_and(|signer| signer.is_of(instance.path()));
+    if !is_own {
+        // Who verifies it would need a key that nobody has told of.
+        return Err(io::Error::other("another key signs it: a start with that one closes it"));
     }
     Journal::resume(settings.clone(), instance, signer)?.close()?;
     Ok(())

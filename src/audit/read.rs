@@ -29,10 +29,10 @@ const DIGITS: usize = 20;
 const EXTENSION: &str = ".jsonl";
 /// Far beyond what a log can have, and far enough from where counting on would overflow.
 const MAX_SEQUENCE: u64 = u64::MAX >> 1;
-/// The verifier key beside a log.
-const KEY: &str = "key.pub";
+/// The verifier keys beside a log.
+pub(super) const KEYS: &str = "key.pub";
 /// A key is some hundred bytes.
-const MAX_KEY: u64 = 4096;
+const MAX_KEYS: u64 = 64 << 10;
 
 /// One log: one writer, one chain.
 #[derive(Clone, Debug)]
@@ -74,17 +74,19 @@ struct Trusted {
 }
 
 impl Instance {
-    /// The logs of a directory: its own if it has segments or a key, else those of the directories in it, by name.
+    /// The logs of a directory: its own, and those of the directories in it, by name. A key alone is no log where there are
+    /// others: whoever puts one there must not hide them.
     ///
     /// # Errors
     /// A directory or the beginning of a segment cannot be read.
     pub fn all(directory: &Path) -> Result<Vec<Self>, ReadError> {
-        if let Some(own) = Self::open(directory)? {
-            return Ok(vec![own]);
-        }
+        let own = Self::open(directory)?;
         let directories: Vec<_> = entries(directory)?.into_iter().filter(|(_, kind)| kind.is_dir()).collect();
         let opened = directories.into_iter().filter_map(|(path, _)| Self::open(&path).transpose());
-        opened.map(|instance| Ok(Self { named: true, ..instance? })).collect()
+        let below = opened.map(|instance| Ok(Self { named: true, ..instance? }));
+        let below: Vec<_> = below.collect::<Result<_, ReadError>>()?;
+        let own = own.filter(|own| below.is_empty() || !own.segments.is_empty());
+        Ok(own.into_iter().chain(below).collect())
     }
 
     /// The log in this directory, if there is one.
@@ -95,7 +97,7 @@ impl Instance {
         let (mut numbers, mut key) = (Vec::new(), false);
         for (path, _) in entries(directory)? {
             match path.file_name().and_then(|name| name.to_str()) {
-                Some(KEY) => key = true,
+                Some(KEYS) => key = true,
                 Some(name) => numbers.extend(number(name).map(|first| (first, path))),
                 None => {}
             }
@@ -146,14 +148,13 @@ impl Instance {
         &self.segments
     }
 
-    /// The verifier key beside the log.
+    /// The verifier keys beside the log, one a line, the newest last.
     ///
     /// # Errors
-    /// It cannot be read, or is no text.
+    /// They cannot be read, or are no text.
     pub fn key(&self) -> Result<String, ReadError> {
-        let path = self.directory.join(KEY);
-        let read = |file: File| io::read_to_string(io::Read::take(file, MAX_KEY));
-        open(&path).and_then(read).map_err(|source| ReadError { path, source })
+        let path = self.directory.join(KEYS);
+        keys(&path).map_err(|source| ReadError { path, source })
     }
 }
 
@@ -167,6 +168,11 @@ impl Segment {
     pub fn is_void(&self, sequence: u64) -> bool {
         self.void_from.is_some_and(|from| from <= sequence)
     }
+}
+
+/// The verifier keys in a file beside a log.
+pub(super) fn keys(path: &Path) -> io::Result<String> {
+    open(path).and_then(|file| io::read_to_string(io::Read::take(file, MAX_KEYS)))
 }
 
 /// The sequence number that a segment is named after.
@@ -183,7 +189,11 @@ fn segments(numbers: Vec<(u64, PathBuf)>) -> Result<Vec<Segment>, ReadError> {
         if first >= trusted {
             continue;
         }
-        let said = said(&path)?;
+        let said = match said(&path) {
+            // It was removed by the rules of retention, just now.
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => continue,
+            said => said?,
+        };
         // The newest one may be just begun.
         if said.is_none() && segments.is_empty() {
             continue;

@@ -1,10 +1,13 @@
 //! What a log held when its last writer ended, in order or not.
+//!
+//! Threat: somebody who can write the directory, but does not have the key, alters the log between two runs; what is signed
+//! behind that would be signed with it. So what is read must hold together, and be what the newest checkpoint that was kept
+//! elsewhere says. Only what a crash leaves is put right: records torn at the end, and files in which there is none yet.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     fs::{self, File, OpenOptions},
     io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -13,11 +16,19 @@ use rustix::fs::OFlags;
 use super::{
     chain::Chain,
     instance::Instance,
-    line::{self, Read},
+    line,
     segment::{self, Named},
+    signer::LogSigner,
     tree::{Frontier, Hash},
 };
-use crate::{call::RequestId, telemetry::metrics::AuditStage};
+use crate::telemetry::metrics::AuditStage;
+
+mod found;
+mod way;
+
+use found::{Found, Spot};
+use way::Way;
+pub(super) use way::{Kept, Problem, Refused};
 
 /// With its line feed. What is longer is no record.
 const MAX_LINE: u64 = 1 << 16;
@@ -33,53 +44,46 @@ pub(super) struct Past {
     pub(super) open: Vec<(u64, Vec<u8>)>,
 }
 
-/// Where an intent stands.
-#[derive(Clone, Copy, Debug)]
-struct Spot {
-    request: RequestId,
-    segment: usize,
-    offset: u64,
-    length: usize,
-}
-
-/// What was read so far.
-#[derive(Debug, Default)]
-struct Found {
-    intents: BTreeMap<u64, Spot>,
-    ends: HashMap<RequestId, u64>,
-}
-
-/// One segment, read to its last good record.
-struct Scanned {
+/// The first record of a segment.
+#[derive(Debug)]
+struct Head {
+    /// With it.
     chain: Chain,
-    /// So many bytes of it are records.
-    good: u64,
+    /// What of the records before is good.
+    trusted: u64,
+    /// From where on intents may be open.
+    open_from: u64,
 }
 
-/// Reads the newest segment, and those before it as far as there may be intents without an end; what is torn at its end is
-/// moved aside. How much that is depends on how long calls take, not on how much the log holds.
+/// Reads the newest segment, and those before it as far as there may be intents without an end, or as the checkpoint that
+/// was kept goes back; what is torn at its end is moved aside. How much that is depends on how long calls take, not on how
+/// much the log holds.
 ///
 /// # Errors
-/// A file cannot be read, or the tail cannot be moved.
-pub(super) fn recover(instance: &Instance) -> io::Result<Past> {
+/// A file cannot be read, the tail cannot be moved, or the log is not what its writers left.
+pub(super) fn recover(instance: &Instance, signer: &LogSigner) -> io::Result<Past> {
+    let name = instance.name();
     let mut segments = segment::list(instance.path())?;
-    let Some(open_from) = newest(instance, &mut segments)? else {
-        let chain = Chain::new(instance.name());
-        return Ok(Past { chain, segments, open: Vec::new() });
-    };
-    let begin = segments.partition_point(|segment| segment.first <= open_from).saturating_sub(1);
+    let (newest, begun) = newest(name, &mut segments)?;
+    let mut way = Way::new(signer.verifier_key(), signer.kept()?);
     let mut found = Found::default();
-    let mut last = None;
-    for (index, segment) in segments.iter().enumerate().skip(begin) {
-        last = Some(scan(instance.name(), segment, index, &mut found)?);
+    let mut good = 0;
+    if let Some(Head { open_from, .. }) = newest {
+        let from = way.from(open_from);
+        let begin = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
+        for (index, end) in counted(name, &segments, begin)? {
+            good = scan(name, &segments[index], (index, end), &mut way, &mut found)?;
+        }
     }
-    let Some(Scanned { chain, good }) = last else {
-        return Err(io::ErrorKind::InvalidData.into());
-    };
+    let chain = way.finish()?.unwrap_or_else(|| Chain::new(name));
+    // It is what its writers left: now it may be changed.
+    for segment in begun {
+        fs::rename(&segment.path, segment.path.with_extension(TORN))?;
+    }
     if let Some(newest) = segments.last() {
         settle(newest, good)?;
-        instance.sync()?;
     }
+    instance.sync()?;
     let open = found.open(&segments)?;
     Ok(Past { chain, segments, open })
 }
@@ -88,7 +92,11 @@ pub(super) fn recover(instance: &Instance) -> io::Result<Past> {
 pub(super) fn is_ended(instance: &Instance) -> io::Result<bool> {
     let segments = segment::list(instance.path())?;
     let Some(last) = segments.last() else { return Ok(true) };
-    Ok(fs::symlink_metadata(&last.path)?.permissions().readonly())
+    is_closed(&last.path)
+}
+
+fn is_closed(segment: &Path) -> io::Result<bool> {
+    Ok(fs::symlink_metadata(segment)?.permissions().readonly())
 }
 
 /// The root of the tree over all records before a segment, as its first record has it.
@@ -100,66 +108,89 @@ pub(super) fn root_before(log: &str, segment: &Path) -> io::Result<Hash> {
     Ok(tree.ok_or(io::ErrorKind::InvalidData)?.root())
 }
 
-/// From where on the newest segment may have intents without an end before it. What is no segment behind it was begun
-/// as the writer died, or its disk: it is moved aside.
-fn newest(instance: &Instance, segments: &mut Vec<Named>) -> io::Result<Option<u64>> {
-    while let Some(last) = segments.last() {
-        if let Some(head) = head(&last.path)?
-            && let Some((.., open_from)) = begin(instance.name(), &head)
-        {
-            return Ok(Some(open_from));
+/// How the newest segment begins. Those behind it that have no first record were begun as the writer died, or its disk, and
+/// are taken out. One that has another first record than it should is no work of a crash.
+fn newest(log: &str, segments: &mut Vec<Named>) -> io::Result<(Option<Head>, Vec<Named>)> {
+    let mut begun = Vec::new();
+    while let Some(last) = segments.pop() {
+        if let Some(record) = head(&last.path)? {
+            let head = begin(log, &record).ok_or_else(|| Refused::of(&last, Problem::Foreign))?;
+            segments.push(last);
+            return Ok((Some(head), begun));
         }
-        fs::rename(&last.path, last.path.with_extension(TORN))?;
-        segments.pop();
+        begun.push(last);
     }
-    Ok(None)
+    Ok((None, begun))
+}
+
+/// The segments from an index on of which records count, and from where on they do not: the least of what those behind say
+/// can be trusted. One that does not begin as it should is lost, and so is the way to those before it; what is behind it
+/// still holds together, and can be gone on with.
+fn counted(log: &str, segments: &[Named], begin: usize) -> io::Result<Vec<(usize, u64)>> {
+    let (mut counted, mut end) = (Vec::new(), u64::MAX);
+    for (index, segment) in segments.iter().enumerate().skip(begin).rev() {
+        if segment.first >= end {
+            continue;
+        }
+        let head = head(&segment.path)?.and_then(|record| self::begin(log, &record));
+        let Some(head) = head else {
+            tracing::warn!(
+                segment = segment.first,
+                "an audit segment was altered: calls before its end that a crash left open stay without one"
+            );
+            break;
+        };
+        counted.push((index, end));
+        end = end.min(head.trusted);
+    }
+    counted.reverse();
+    Ok(counted)
 }
 
 /// The first record of a segment, if it is whole.
 fn head(segment: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     BufReader::new(open(segment)?).take(MAX_LINE).read_until(b'\n', &mut line)?;
-    Ok(line.pop().is_some_and(|end| end == b'\n').then_some(line))
+    // Of what is longer than any record nothing was torn.
+    let is_whole = line.pop_if(|end| *end == b'\n').is_some() || line.len() as u64 == MAX_LINE;
+    Ok(is_whole.then_some(line))
 }
 
-/// The chain behind a segment's first record, what of the records before is good, and from where on intents may be open.
-fn begin(log: &str, record: &[u8]) -> Option<(Chain, u64, u64)> {
+fn begin(log: &str, record: &[u8]) -> Option<Head> {
     let read = line::read(record).filter(|read| read.is(AuditStage::Segment))?;
     let tree = Frontier::new(read.metadata.sequence, read.unmapped.tree.clone())?;
     let mut chain = Chain::resume(log, tree, read.unmapped.prev);
     let (trusted, open_from) = (read.unmapped.trusted, read.unmapped.open_from);
-    chain.follow(record, &read).then_some((chain, trusted, open_from))
+    chain.follow(record, &read).then_some(Head { chain, trusted, open_from })
 }
 
-/// Reads a segment to its end, or to the first line that is not the next record.
-fn scan(log: &str, segment: &Named, index: usize, found: &mut Found) -> io::Result<Scanned> {
+/// Reads a segment to where its records do not count any more, or to the first line that is not the next record. So many
+/// bytes of it are records.
+fn scan(
+    log: &str,
+    segment: &Named,
+    (index, end): (usize, u64),
+    way: &mut Way,
+    found: &mut Found,
+) -> io::Result<u64> {
     let mut file = BufReader::with_capacity(1 << 16, open(&segment.path)?);
-    let mut scanned = Scanned { chain: Chain::new(log), good: 0 };
-    let mut line = Vec::new();
-    loop {
+    let (mut line, mut good) = (Vec::new(), 0);
+    while good == 0 || way.next() < end {
         line.clear();
         (&mut file).take(MAX_LINE).read_until(b'\n', &mut line)?;
-        let length = line.len() as u64;
-        let Some(record) = line.strip_suffix(b"\n") else { return Ok(scanned) };
-        let Some(read) = line::read(record) else { return Ok(scanned) };
-        if scanned.good == 0 {
-            let Some((chain, trusted, _)) = begin(log, record) else { return Ok(scanned) };
-            scanned.chain = chain;
+        let Some(record) = line.strip_suffix(b"\n") else { break };
+        let Some(read) = line::read(record) else { break };
+        if good == 0 {
+            let Some(Head { chain, trusted, .. }) = begin(log, record) else { break };
+            way.open(segment, &read, chain)?;
             found.void(trusted);
-        } else if !scanned.chain.follow(record, &read) {
-            return Ok(scanned);
+        } else if !way.follow(segment, record, &read)? {
+            break;
         }
-        found.note(
-            &read,
-            Spot {
-                request: RequestId::default(),
-                segment: index,
-                offset: scanned.good,
-                length: record.len(),
-            },
-        );
-        scanned.good += length;
+        found.note(&read, Spot { segment: index, offset: good, length: record.len() });
+        good += line.len() as u64;
     }
+    Ok(good)
 }
 
 /// The newest segment is over: what is torn goes aside, what is good is on stable storage. It may have been in the
@@ -167,17 +198,25 @@ fn scan(log: &str, segment: &Named, index: usize, found: &mut Found) -> io::Resu
 fn settle(segment: &Named, good: u64) -> io::Result<()> {
     let file = open(&segment.path)?;
     let size = file.metadata()?.len();
-    if size == good && file.metadata()?.permissions().readonly() {
-        // Its writer has closed it.
-        return file.sync_all();
+    if is_closed(&segment.path)? {
+        // Its writer has closed it, behind its last record.
+        return if size == good {
+            file.sync_all()
+        } else {
+            Err(Refused::of(segment, Problem::Closed).into())
+        };
     }
     let file = OpenOptions::new().read(true).write(true).custom_flags(no_links()).open(&segment.path)?;
     if size > good {
         let torn = segment.path.with_extension(TORN);
+        // What stands there is of a start that a crash has ended, too.
+        match fs::remove_file(&torn) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut rest = &file;
         rest.seek(SeekFrom::Start(good))?;
-        let mut aside = OpenOptions::new();
-        let mut aside = aside.create(true).truncate(true).write(true).mode(0o600).open(torn)?;
+        let mut aside = OpenOptions::new().create_new(true).write(true).mode(0o600).open(torn)?;
         io::copy(&mut rest, &mut aside)?;
         aside.sync_all()?;
         tracing::warn!(
@@ -198,40 +237,4 @@ fn open(path: &Path) -> io::Result<File> {
 /// Neither a link nor a pipe, put there by whomever.
 fn no_links() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
-}
-
-impl Found {
-    fn note(&mut self, read: &Read<'_>, spot: Spot) {
-        let Some(request) = read.request() else { return };
-        let sequence = read.metadata.sequence;
-        if read.is(AuditStage::Intent) {
-            self.intents.insert(sequence, Spot { request, ..spot });
-        } else if [AuditStage::Outcome, AuditStage::Reject, AuditStage::Recovered]
-            .into_iter()
-            .any(|stage| read.is(stage))
-        {
-            self.ends.entry(request).or_insert(sequence);
-        }
-    }
-
-    /// What stands from `trusted` on does not count: nobody was told that it was there.
-    fn void(&mut self, trusted: u64) {
-        self.intents.split_off(&trusted);
-        self.ends.retain(|_, sequence| *sequence < trusted);
-    }
-
-    fn open(self, segments: &[Named]) -> io::Result<Vec<(u64, Vec<u8>)>> {
-        let mut open = Vec::new();
-        for (sequence, spot) in self.intents {
-            if self.ends.contains_key(&spot.request) {
-                continue;
-            }
-            let mut record = vec![0; spot.length];
-            if let Some(segment) = segments.get(spot.segment) {
-                self::open(&segment.path)?.read_exact_at(&mut record, spot.offset)?;
-                open.push((sequence, record));
-            }
-        }
-        Ok(open)
-    }
 }

@@ -103,6 +103,31 @@ async fn a_record_is_on_disk_before_append_returns() {
     }
 }
 
+/// At least every second in which there is something new.
+#[tokio::test]
+async fn a_checkpoint_is_kept_elsewhere_within_a_second() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join("kept");
+    let audit = Config { checkpoints: Some(kept.clone()), ..config(&directory.path().join("audit")) };
+    let log = Log::open(&audit, Metrics::new()).unwrap();
+    let mut last = String::new();
+    for _ in 0..2 {
+        log.intend(&Record::of(&create())).await.unwrap();
+        let is_told = async {
+            loop {
+                let note = fs::read_to_string(kept.join(INSTANCE)).unwrap_or_default();
+                if note != last {
+                    break note;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        // Of a machine that is busy with other things, somewhat more.
+        last = timeout(std::time::Duration::from_millis(1500), is_told).await.expect("told in time");
+    }
+    log.close().await;
+}
+
 #[tokio::test]
 async fn a_thousand_at_once_are_all_there_once() {
     let fixture = Fixture::new();

@@ -130,6 +130,10 @@ pub enum Reason {
     RolledBack,
     #[error("cannot be compared with the checkpoint that was kept: what is before it was pruned, or is void")]
     Incomparable,
+    #[error("is not there, nor is any other one")]
+    Empty,
+    #[error("is not signed, nor is any other one: there is no checkpoint in this log")]
+    Unsigned,
     #[error("or one before it is not what it was when the checkpoint that was kept was made")]
     Forked,
 }
@@ -154,7 +158,12 @@ pub fn verify(instance: &Instance, trust: &Trust, kept: &[&Kept]) -> Result<Repo
     let name = instance.is_named().then(|| instance.name().to_owned());
     let mut walk = Walk::new(name, trust.beside(instance)?, kept);
     let mut torn = false;
-    let bad = read(instance, &mut walk, &mut torn)?.and_then(|()| walk.finish()).err();
+    let mut judged = read(instance, &mut walk, &mut torn)?.and_then(|()| walk.finish());
+    // The key beside a log shows nothing, and a log that was just begun has no checkpoint yet.
+    if *trust != Trust::Beside {
+        judged = judged.and_then(|()| walk.is_signed());
+    }
+    let bad = judged.err();
     let fault = bad.map(|(record, reason)| Fault { record, file: instance.file_of(record), reason });
     Ok(walk.report(instance.segments().len(), fault, torn))
 }

@@ -6,7 +6,7 @@ use super::{Config, ConfigError};
 use crate::{
     audit::{self, hash::Keys, key::SigningKey},
     call::OrgId,
-    file::{self, Access},
+    file::{self, Access, is_inside},
     policy,
 };
 
@@ -61,7 +61,7 @@ fn check_signing_key(path: &Path) -> Result<(), ConfigError> {
 
 /// Where the audit log is, and how much of it is kept.
 fn check_bounds(audit: &audit::Config) -> Result<(), ConfigError> {
-    let is_inside = |path: &Path| path.starts_with(&audit.directory);
+    let checkpoints = audit.checkpoints.as_deref();
     let checks = [
         (!audit.directory.as_os_str().is_empty(), "audit.directory", "must not be empty"),
         (
@@ -75,9 +75,14 @@ fn check_bounds(audit: &audit::Config) -> Result<(), ConfigError> {
             "must be 1 to 50 characters, and no white space, control character or `+` among them",
         ),
         (
-            !audit.checkpoints.as_deref().is_some_and(is_inside),
+            !checkpoints.is_some_and(|path| is_inside(path, &audit.directory)),
             "audit.checkpoints",
             "must not be in audit.directory: who can write there could replace it, too",
+        ),
+        (
+            checkpoints.is_none_or(|path| path.is_dir() || !path.exists()),
+            "audit.checkpoints",
+            "must be a directory: each log has a file of its own in it",
         ),
         (
             (MIN_SEGMENT..=MAX_SEGMENT).contains(&audit.segment_bytes),

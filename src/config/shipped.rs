@@ -1,11 +1,9 @@
 //! Where the audit log is shipped to.
 
-use std::path::{Path, PathBuf};
-
 use super::{ConfigError, Env, secret};
 use crate::{
     audit::{self, ship::Target},
-    file::Credential,
+    file::{Credential, is_inside},
 };
 
 pub(super) fn resolve(audit: &audit::Config, env: Env<'_>) -> Result<Vec<Target>, ConfigError> {
@@ -25,9 +23,4 @@ pub(super) fn resolve(audit: &audit::Config, env: Env<'_>) -> Result<Vec<Target>
         targets.push(target.map_err(|invalid| ConfigError::new(key(invalid.key), invalid.problem))?);
     }
     Ok(targets)
-}
-
-fn is_inside(path: &Path, directory: &Path) -> bool {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
-    absolute(path).starts_with(absolute(directory))
 }

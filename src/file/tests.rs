@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::{Access, Fault, MAX_FILE, read, read_text};
+use super::{Access, Fault, MAX_FILE, is_inside, read, read_text};
 
 #[test]
 fn a_closed_file_is_one_that_its_owner_alone_writes_and_others_do_not_see() {
@@ -62,4 +62,30 @@ fn what_is_no_file_of_modest_size_is_not_waited_for() {
     assert_eq!(read(&path("large"), Access::Open).map(|bytes| bytes.len()), Ok(largest));
     assert_eq!(read(&path("larger"), Access::Open), Err(Fault::TooLarge));
     assert_eq!(read_text(&path("binary"), Access::Open), Err(Fault::Unreadable(ErrorKind::InvalidData)));
+}
+
+/// However the path is written, and through whatever links.
+#[test]
+fn what_is_inside_a_directory_is_known() {
+    let place = tempfile::tempdir().unwrap();
+    let (audit, link) = (place.path().join("audit"), place.path().join("link"));
+    fs::create_dir_all(audit.join("deep")).unwrap();
+    std::os::unix::fs::symlink(&audit, &link).unwrap();
+    for (path, expected) in [
+        ("audit", true),
+        ("audit/new/file", true),
+        ("./audit/file", true),
+        ("nothing/../audit/file", true),
+        ("audit/deep/../file", true),
+        ("link/file", true),
+        ("link/deep/../new/file", true),
+        ("audit/../file", false),
+        ("link/../file", false),
+        ("audits/file", false),
+    ] {
+        assert_eq!(is_inside(&place.path().join(path), &audit), expected, "{path}");
+        assert_eq!(is_inside(&place.path().join(path), &link), expected, "{path}");
+    }
+    assert!(is_inside("./audit/kept".as_ref(), "audit".as_ref()));
+    assert!(!is_inside("kept".as_ref(), "audit".as_ref()));
 }

@@ -85,6 +85,43 @@ fn verify_says_what_is_good_and_how_far() {
     assert!(text.contains("gateway-0: BAD: the log of this checkpoint is not there"), "{text}");
 }
 
+/// As `audit.checkpoints` has it: each log has a file of its own.
+#[test]
+fn verify_takes_a_directory_of_checkpoints() {
+    let (logs, forges, elsewhere) = two();
+    let kept = elsewhere.path().join("checkpoints");
+    fs::create_dir(&kept).unwrap();
+    for forge in &forges {
+        fs::write(kept.join(&forge.name), forge.note()).unwrap();
+    }
+    fs::write(kept.join(".gateway-0.new"), "not whole").unwrap();
+    let kept = kept.to_str().unwrap();
+    let text = good(logs.path(), &["verify", "--checkpoint", kept]);
+    assert_eq!(text.matches("good, and not rolled back").count(), 2, "{text}");
+    // Of one log by itself, whatever its directory is called.
+    let copy = logs.path().join("copy");
+    fs::rename(logs.path().join("gateway-1"), &copy).unwrap();
+    assert!(good(&copy, &["verify", "--checkpoint", kept]).contains("good, and not rolled back"));
+    fs::rename(copy, elsewhere.path().join("gone")).unwrap();
+    let (code, text) = told(audit(logs.path(), &["verify", "--checkpoint", kept]));
+    assert_eq!((code, text.contains("gateway-1: BAD: the log of this checkpoint")), (1, true), "{text}");
+}
+
+#[test]
+fn a_log_without_a_record_is_not_good() {
+    let (logs, _, elsewhere) = two();
+    for entry in fs::read_dir(logs.path().join("gateway-1")).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_str().unwrap().ends_with(".jsonl") {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    // Nor does what is beside the logs hide any of them.
+    fs::copy(elsewhere.path().join("keys"), logs.path().join("key.pub")).unwrap();
+    let (code, text) = told(audit(logs.path(), &["verify"]));
+    assert_eq!(code, 1);
+    assert!(text.contains("gateway-0: good;") && text.contains("gateway-1: BAD: record 0 in "), "{text}");
+}
+
 #[test]
 fn verify_names_the_first_bad_record() {
     let (logs, mut forges, _elsewhere) = two();
@@ -254,6 +291,24 @@ fn tail_shows_the_newest_and_those_that_come() {
     });
     tail.kill().unwrap();
     assert!(ended && tail.wait().unwrap().success());
+}
+
+/// What is written again behind a file that failed is not shown twice.
+#[test]
+fn tail_shows_no_void_record() {
+    let (logs, mut forges, _elsewhere) = two();
+    let trusted = forges[0].next();
+    forges[0].call();
+    let void = forges[0].next();
+    forges[0].segment_after_failure(trusted);
+    forges[0].call();
+    forges[0].store(logs.path());
+    for count in ["4", "100"] {
+        let shown = records(&good(&logs.path().join("gateway-0"), &["tail", "-n", count]));
+        let numbers: Vec<_> =
+            shown.iter().map(|record| record["metadata"]["sequence"].as_u64().unwrap()).collect();
+        assert_eq!(numbers[numbers.len() - 4..], [trusted - 1, void, void + 1, void + 2], "{count}");
+    }
 }
 
 #[test]

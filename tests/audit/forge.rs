@@ -21,6 +21,8 @@ const BEGIN: u64 = 1_796_000_000_000;
 /// A log while it is made. Each segment is a list of lines until the log is [stored](Self::store).
 pub(crate) struct Forge {
     pub(crate) name: String,
+    /// What its origin begins with.
+    pub(crate) site: &'static str,
     pub(crate) key: SigningKey,
     pub(crate) tree: Frontier,
     prev: Hash,
@@ -47,6 +49,7 @@ impl Forge {
         let key = SigningKey::generate().unwrap();
         let mut forge = Self {
             name: name.to_owned(),
+            site: "audit.example.com",
             key,
             tree: Frontier::default(),
             prev: Hash::default(),
@@ -59,7 +62,7 @@ impl Forge {
     }
 
     pub(crate) fn origin(&self) -> Origin {
-        format!("audit.example.com/{}", self.name).parse().unwrap()
+        format!("{}/{}", self.site, self.name).parse().unwrap()
     }
 
     pub(crate) fn verifier(&self) -> VerifierKey {

@@ -3,6 +3,7 @@
 use std::{fs, io::Write as _, os::unix::fs::symlink};
 
 use prebuild_gateway::audit::{
+    key::SigningKey,
     read::Instance,
     verify::{Kept, Reason, Report, Trust, verify},
 };
@@ -66,8 +67,76 @@ fn a_log_that_was_rolled_back_is_found_with_a_checkpoint_alone() {
     assert_eq!(bad(&forge, &[&kept]), (younger, Reason::RolledBack));
     // Also where all of it is gone but its key.
     forge.segments.clear();
-    assert_eq!(report(&forge, &[]).fault, None);
+    assert_eq!(bad(&forge, &[]), (0, Reason::Empty));
     assert_eq!(bad(&forge, &[&kept]), (0, Reason::RolledBack));
+}
+
+/// The key was changed, and then the origin.
+#[test]
+fn a_log_may_have_several_keys_if_all_are_trusted() {
+    let mut forge = small("gateway-0");
+    let (old, first) = (forge.verifier(), forge.next());
+    forge.segment();
+    forge.key = SigningKey::generate().unwrap();
+    let new = forge.verifier();
+    let kept = Kept::parse(forge.checkpoint()).unwrap();
+    forge.segment();
+    forge.site = "audit.example.org";
+    let moved = forge.verifier();
+    forge.checkpoint();
+    let directory = tempdir().unwrap();
+    forge.store(directory.path());
+    let log = &Instance::all(directory.path()).unwrap()[0];
+    let verdict =
+        |trust: Trust| verify(log, &trust, &[&kept]).unwrap().fault.map(|fault| (fault.record, fault.reason));
+    assert_eq!(verdict(Trust::Named(vec![moved.clone(), old.clone(), new.clone()])), None);
+    assert_eq!(verdict(Trust::Keys(vec![*old.key(), *new.key()])), None);
+    let by_none = |(_, reason)| matches!(reason, Reason::Checkpoint(_) | Reason::Stranger(_));
+    for some in [vec![new.clone()], vec![old.clone()], vec![old.clone(), moved], vec![]] {
+        assert!(verdict(Trust::Named(some)).is_some_and(by_none));
+    }
+    let (at, reason) = verdict(Trust::Named(vec![old, new])).unwrap();
+    assert_eq!((at, reason), (first + 3, Reason::Stranger("audit.example.org/gateway-0".to_owned())));
+}
+
+/// What anybody can write: it fits, and nobody has signed it.
+#[test]
+fn a_log_of_which_a_trusted_key_has_signed_nothing_is_not_good() {
+    let mut forge = Forge::new("gateway-0");
+    forge.call();
+    let directory = tempdir().unwrap();
+    forge.store(directory.path());
+    let log = &Instance::all(directory.path()).unwrap()[0];
+    assert_eq!(verify(log, &Trust::Beside, &[]).unwrap().fault, None);
+    for trust in [Trust::Named(vec![forge.verifier()]), Trust::Keys(vec![forge.key.public()])] {
+        let fault = verify(log, &trust, &[]).unwrap().fault.unwrap();
+        assert_eq!((fault.record, fault.reason), (0, Reason::Unsigned));
+    }
+}
+
+/// Whoever can put a file beside the logs must not hide them.
+#[test]
+fn logs_are_seen_whatever_stands_beside_them() {
+    let directory = tempdir().unwrap();
+    let logs = [small("gateway-0"), small("gateway-1")];
+    logs.iter().for_each(|forge| drop(forge.store(directory.path())));
+    let names = || -> Vec<_> {
+        let all = Instance::all(directory.path()).unwrap();
+        all.iter().map(|one| (one.is_named(), one.name().to_owned())).collect()
+    };
+    let both = [(true, "gateway-0".to_owned()), (true, "gateway-1".to_owned())];
+    assert_eq!(names(), both);
+    fs::write(directory.path().join("key.pub"), format!("{}\n", logs[0].verifier())).unwrap();
+    assert_eq!(names(), both);
+    let stray = directory.path().join(file(0));
+    fs::write(&stray, logs[0].segments[0].lines.concat()).unwrap();
+    assert_eq!(names()[1..], both);
+    // A key by itself is a log of which nothing is left.
+    fs::remove_file(stray).unwrap();
+    for (_, name) in both {
+        fs::remove_dir_all(directory.path().join(name)).unwrap();
+    }
+    assert_eq!(of(directory.path(), &[]).fault.unwrap().reason, Reason::Empty);
 }
 
 /// Rolled back, and then written on: only the root tells.

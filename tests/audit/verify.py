@@ -16,14 +16,14 @@ def push(tree, size, leaf):
 def need(good, record, why):
     if not good: raise ValueError(f"record {record}: {why}")
 
-def opened(note, key):  # the size and the root of a checkpoint, if the key has signed it
-    origin, key_id, public = key.strip().split("+", 2)
-    need(plain(public)[0] == 1 and sha(f"{origin}\n".encode() + plain(public))[:4].hex() == key_id, "-", "no verifier key")
+def opened(note, keys):  # the size and the root of a checkpoint, if one of the keys has signed it
     text, below = re.fullmatch(r"(.*\n)\n((?:— [^ \n]+ [^ \n]+\n)+)", note, re.DOTALL).groups()
-    own = [plain(s) for _, n, s in map(str.split, below.splitlines()) if n == origin and plain(s)[:4].hex() == key_id]
-    for signature in own: Ed25519PublicKey.from_public_bytes(plain(public)[1:]).verify(signature[4:], text.encode())
-    name, size, top = re.fullmatch(r"([^\n]+)\n(0|[1-9]\d*)\n([^\n]+)\n", text).groups()
-    need(own and name == origin, size, "a checkpoint that this key has not signed")
+    (name, size, top), good = re.fullmatch(r"([^\n]+)\n(0|[1-9]\d*)\n([^\n]+)\n", text).groups(), []
+    for origin, key_id, public in (key.split("+", 2) for key in keys.splitlines()):
+        need(plain(public)[0] == 1 and sha(f"{origin}\n".encode() + plain(public))[:4].hex() == key_id, "-", "no verifier key")
+        own = [plain(s) for _, n, s in map(str.split, below.splitlines()) if name == n == origin and plain(s)[:4].hex() == key_id]
+        good += [Ed25519PublicKey.from_public_bytes(plain(public)[1:]).verify(s[4:], text.encode()) for s in own]
+    need(good, size, "a checkpoint that these keys have not signed")
     return int(size), plain(top)
 
 def segments(directory):
@@ -37,7 +37,7 @@ def segments(directory):
             least, last = min(least, found[0][2]["trusted"]), number
     return found
 
-def verify(directory, key, kept):
+def verify(directory, keys, kept, given=False):  # given: the keys are not the ones beside the log
     prev, log, calls, begins, pruned, signed, last, size, tree, met = None, None, {}, {}, [], -1, None, 0, [], []
     base = next((first["trusted"] for _, _, first in segments(directory)), 0)  # from here to the first segment all is void
     for number, lines, first in segments(directory):
@@ -58,15 +58,15 @@ def verify(directory, key, kept):
             need(stage not in ENDS or calls.get(uid, 0) is not None, size, "a second end")
             calls |= {uid: None} if stage in ENDS and uid in calls else {}
             if stage == "checkpoint":
-                need(key.split("+")[0].endswith("/" + log.decode()), size, "a key for another log")
-                need(opened(own["checkpoint"], key) == (size, root(tree)), size, "a checkpoint of another tree")
+                need(own["checkpoint"].split("\n")[0].endswith("/" + log.decode()), size, "a checkpoint of another log")
+                need(opened(own["checkpoint"], keys) == (size, root(tree)), size, "a checkpoint of another tree")
                 signed = size
             pruned += [(size, own["size"])] if stage == "pruned" else []
             need(stage != "pruned" or own["size"] not in begins or root(hashes(begins[own["size"]])) == plain(own["root"]), size, "another root")
             push(tree, size, prev); last = last if stage == "checkpoint" else stage
         size = number + len(lines)
-    pruned = base == 0 or any(at < signed and end >= base for at, end in pruned)
-    need(pruned and base <= min(begins, default=0), base, "what is before is missing, and was not pruned")
+    need(base <= min(begins, default=0) and (not base or any(at < signed and end >= base for at, end in pruned)), base, "missing, not pruned")
+    need(size and (signed > 0 or not given), size, "no record, or none that is signed")
     need(last != "shutdown" or all(at is None for at in calls.values()), size, "an intent has no end")
     need(not kept or any(met) or (size, root(tree)) == kept, size, "not the log that the checkpoint is of")
     return size
@@ -74,7 +74,7 @@ def verify(directory, key, kept):
 if __name__ == "__main__":
     where, key, kept = (sys.argv[1:] + [None, None])[:3]
     try:
-        key = pathlib.Path(key or where + "/key.pub").read_text()
-        print("good:", verify(pathlib.Path(where), key, kept and opened(pathlib.Path(kept).read_text(), key)), "records")
+        keys = pathlib.Path(key or where + "/key.pub").read_text()
+        print("good:", verify(pathlib.Path(where), keys, kept and opened(pathlib.Path(kept).read_text(), keys), key), "records")
     except Exception as bad:
         sys.exit(f"bad: {type(bad).__name__} {bad}")

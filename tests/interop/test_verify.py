@@ -33,12 +33,16 @@ class Log:
     def __init__(self, directory):
         self.directory = directory
         directory.mkdir()
-        self.key, self.origin = Ed25519PrivateKey.generate(), f"audit.example.com/{directory.name}"
-        public = b"\1" + self.key.public_key().public_bytes_raw()
-        self.key_id = verify.sha(f"{self.origin}\n".encode() + public)[:4]
-        (directory / "key.pub").write_text(f"{self.origin}+{self.key_id.hex()}+{base64.b64encode(public).decode()}\n")
+        self.sign_as("audit.example.com")
         self.size, self.tree, self.prev, self.trees, self.call = 0, [], b"\0" * 32, {}, 0
         self.segment()
+
+    def sign_as(self, site):
+        self.key, self.origin = Ed25519PrivateKey.generate(), f"{site}/{self.directory.name}"
+        public = b"\1" + self.key.public_key().public_bytes_raw()
+        self.key_id = verify.sha(f"{self.origin}\n".encode() + public)[:4]
+        with (self.directory / "key.pub").open("a") as keys:
+            keys.write(f"{self.origin}+{self.key_id.hex()}+{base64.b64encode(public).decode()}\n")
 
     def record(self, stage, uid=None, **unmapped):
         metadata = {"sequence": self.size, "log_name": self.directory.name, "log_version": "1"}
@@ -126,7 +130,16 @@ def ended(log):
     log.record("shutdown")
 
 
-@pytest.fixture(params=[plain, failed, pruned, cut, ended])
+def rotated(log):
+    plain(log)
+    for site in ("audit.example.com", "audit.example.org"):
+        log.sign_as(site)
+        log.segment()
+        log.calls(1)
+        log.checkpoint()
+
+
+@pytest.fixture(params=[plain, failed, pruned, cut, ended, rotated])
 def made(request, tmp_path):
     log = Log(tmp_path / "gateway-0")
     request.param(log)

@@ -4,16 +4,13 @@ use std::{io, path::Path, time::Instant};
 
 use serde_json::json;
 
-use super::{
-    AGAIN, Checkpoint, Fault, Journal, MAX_RECORD, Mark, PUBLIC_KEY, SPARE, kept::is_gone, members_of,
-};
+use super::{AGAIN, Checkpoint, Fault, Journal, MAX_RECORD, Mark, SPARE, kept::is_gone, members_of};
 use crate::{
     audit::{
         instance::{self, Instance},
         record::Record,
         retention::Closed,
         segment::{self, Segment},
-        signer,
     },
     telemetry::metrics::AuditStage,
 };
@@ -39,10 +36,7 @@ impl Journal {
             self.instance = held;
         }
         if let Some(instance) = &self.instance {
-            let key = instance.path().join(PUBLIC_KEY);
-            if is_gone(&key) {
-                signer::replace(&key, &self.signer.verifier_key())?;
-            }
+            self.signer.publish(instance.path())?;
         }
         self.begin_segment()?;
         self.write_again()

@@ -1,13 +1,23 @@
 //! What of a log is kept: how much there is of it, and the removal of what is too much.
 
-use std::{fs, io, path::Path, time::Instant};
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use super::{AGAIN, Fault, Journal, members_of};
 use crate::{
-    audit::{fill::Figures, record::Record, recover, retention::Closed, segment::Segment},
+    audit::{
+        fill::Figures,
+        record::Record,
+        recover,
+        retention::{age, begun},
+        segment::Segment,
+    },
     telemetry::metrics::AuditStage,
 };
 
@@ -15,12 +25,12 @@ impl Journal {
     /// What it takes on disk.
     pub(in crate::audit) fn figures(&self) -> Figures {
         let current = self.segment.as_ref().map_or(0, Segment::size);
-        let opened = self.segment.as_ref().map(|segment| segment.opened().elapsed());
+        let since = self.since();
         Figures {
             bytes: current + self.closed.iter().map(|closed| closed.bytes).sum::<u64>(),
             cap: self.settings.retention.bytes,
-            oldest: self.closed.first().map(Closed::age).or(opened).unwrap_or_default(),
-            is_held: self.settings.retention.doomed(&self.closed, current) > self.shipped(),
+            oldest: age(&self.closed, 0, since),
+            is_held: self.settings.retention.doomed(&self.closed, current, since) > self.shipped(),
         }
     }
 
@@ -33,7 +43,8 @@ impl Journal {
         if Instant::now() < self.prunes_from {
             return Ok(());
         }
-        let doomed = self.settings.retention.doomed(&self.closed, current.size()).min(self.shipped());
+        let (retention, since) = (self.settings.retention, self.since());
+        let doomed = retention.doomed(&self.closed, current.size(), since).min(self.shipped());
         let (Some(oldest), 1..) = (self.closed.first().map(|closed| closed.first), doomed) else {
             return Ok(());
         };
@@ -42,19 +53,28 @@ impl Journal {
         // The log goes on from its first record; what has none was lost before.
         let kept = rest.filter_map(|(index, (first, path))| {
             let root = recover::root_before(&self.name, path).ok()?;
-            Some((index, first, root))
+            Some((index, first, root, begun(path)?))
         });
-        let Some((index, size, root)) = kept.into_iter().next() else { return Ok(()) };
+        let Some((index, size, root, until)) = kept.into_iter().next() else { return Ok(()) };
         if size > self.checkpoint.covers {
             return Ok(());
         }
         if size > self.pruned_to {
-            let root = STANDARD.encode(root.as_bytes());
-            let members = [("first", json!(oldest)), ("size", json!(size)), ("root", json!(root))];
+            // The newest one of them is the last to become old.
+            let is_old = retention.is_old(&self.closed, index - 1, since);
+            let members = [
+                ("first", json!(oldest)),
+                ("size", json!(size)),
+                ("root", json!(STANDARD.encode(root.as_bytes()))),
+                ("until", json!(humantime::format_rfc3339_micros(until).to_string())),
+                ("reason", json!(if is_old { "age" } else { "bytes" })),
+            ];
             let mut lines = Vec::new();
             self.chain.add(&Record::own(AuditStage::Pruned, members_of(members)).tail(), &mut lines);
             self.sign(&mut lines);
             self.write(&lines, true)?;
+            // Before anything is gone: a log that does not go back to what was told is not gone on with.
+            self.tell();
             self.pruned_to = size;
         }
         self.remove(index);
@@ -76,6 +96,11 @@ impl Journal {
         }
         self.closed.drain(..removed);
         self.pruned += removed as u64;
+    }
+
+    /// How long the one that is written has been.
+    fn since(&self) -> Duration {
+        self.segment.as_ref().map(|segment| segment.opened().elapsed()).unwrap_or_default()
     }
 
     /// So many of the closed segments every sink has taken.

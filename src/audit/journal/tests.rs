@@ -30,6 +30,8 @@ use crate::{
 
 mod faults;
 mod kept;
+mod recovery;
+mod retention;
 
 const LOG: &str = "gateway-0";
 

@@ -1,13 +1,15 @@
 //! Where a sink was left, on disk beside the log.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    fs::OpenOptions,
+    io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use rustix::fs::OFlags;
+
+use crate::file::stable;
 
 /// A number of 20 digits and a line feed; what is longer is none.
 const MAX: u64 = 32;
@@ -35,16 +37,5 @@ pub(super) fn read(directory: &Path, name: &str) -> io::Result<u64> {
 /// # Errors
 /// It cannot be written.
 pub(super) fn write(directory: &Path, name: &str, position: u64) -> io::Result<()> {
-    let path = path(directory, name);
-    let new = path.with_extension("new");
-    // What stands there may be left of a crash.
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
-    writeln!(file, "{position}")?;
-    file.sync_all()?;
-    fs::rename(&new, &path)?;
-    File::open(directory)?.sync_all()
+    stable::replace(&path(directory, name), &format!("{position}\n"))
 }

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use serde::Deserialize;
 
 use super::{
-    Bad, Checkpoint, Fault, Hash, Kept, Range, Reason, Report, Signed, Trust, ahead::Record, calls::Calls,
-    kept::Sought, pruned::Pruned,
+    Bad, Fault, Hash, Kept, Range, Reason, Report, Signed, Trust, ahead::Record, calls::Calls, kept::Sought,
+    pruned::Pruned,
 };
 use crate::audit::{
     read::{Begin, View},
@@ -210,11 +210,7 @@ impl<'a> Walk<'a> {
     fn checkpoint(&mut self, record: &[u8]) -> Result<(), Reason> {
         let view = View::of(record).ok_or(Reason::Json)?;
         let note = view.checkpoint().ok_or(Reason::Field("checkpoint"))?;
-        let origin = Checkpoint::unverified(note)?.origin;
-        let known = self.signed.as_ref().is_none_or(|signed| signed.checkpoint.origin == origin);
-        let key = self.trust.verifier(&origin, self.log.as_deref().unwrap_or_default());
-        let Some(key) = key.filter(|_| known) else { return Err(Reason::Stranger(origin.to_string())) };
-        let checkpoint = Checkpoint::open(note, &key)?;
+        let checkpoint = self.trust.open(note, self.log.as_deref().unwrap_or_default())?;
         if checkpoint.size != self.tree.size() {
             return Err(Reason::Size(checkpoint.size));
         }
@@ -241,7 +237,13 @@ impl<'a> Walk<'a> {
             Some(_) | None => {}
         }
         let log = self.log.as_deref().unwrap_or_default();
-        self.kept.iter().try_for_each(|sought| sought.finish(&self.trust, log, self.tree.size()))
+        self.kept.iter().try_for_each(|sought| sought.finish(&self.trust, log, self.tree.size()))?;
+        if self.begun { Ok(()) } else { Err((0, Reason::Empty)) }
+    }
+
+    /// Whether any of it is.
+    pub(super) fn is_signed(&self) -> Result<(), Bad> {
+        if self.signed.is_some() { Ok(()) } else { Err((self.first, Reason::Unsigned)) }
     }
 
     pub(super) fn report(self, files: usize, fault: Option<Fault>, torn: bool) -> Report {

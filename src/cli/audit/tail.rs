@@ -1,13 +1,13 @@
 //! `audit tail`
 
-use std::{collections::VecDeque, thread, time::Duration};
+use std::{collections::VecDeque, io, thread, time::Duration};
 
 use super::{ExitCode, Failure, Found, Instance, Logs, PathBuf, ReadError, View, show};
-use crate::audit::read::{Line, Lines, Segment};
+use crate::audit::read::{Begin, Line, Lines, Segment};
 
 /// A record is shown within this after it was written.
 const POLL: Duration = Duration::from_millis(200);
-/// Every so many polls it is looked for logs that are new: each takes a look into every file.
+/// Every so many polls it is looked for logs that are new.
 const LOOK: u32 = 10;
 
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,8 @@ pub(in crate::cli) struct Args {
 /// A log that is read while it is written.
 struct Followed {
     directory: PathBuf,
+    /// The segments that were there at first, with what of them is void.
+    known: Vec<Segment>,
     segment: Segment,
     lines: Lines,
 }
@@ -58,8 +60,9 @@ fn follow(logs: &Logs, mut followed: Vec<Followed>) -> Result<(), Failure> {
             }
         }
         for instance in logs.open()? {
-            let is_known = followed.iter().any(|log| log.directory == instance.directory());
-            followed.extend(Followed::open(&instance, usize::MAX)?.filter(|_| !is_known));
+            if !followed.iter().any(|log| log.directory == instance.directory()) {
+                followed.extend(Followed::open(&instance, usize::MAX)?);
+            }
         }
     }
 }
@@ -67,18 +70,29 @@ fn follow(logs: &Logs, mut followed: Vec<Followed>) -> Result<(), Failure> {
 impl Followed {
     /// From a segment on behind whose beginning there are at least so many records, if there are.
     fn open(instance: &Instance, count: usize) -> Result<Option<Self>, ReadError> {
-        let mut records = 0;
+        let (mut records, mut oldest) = (0, None);
         for segment in instance.segments().iter().rev() {
-            let mut lines = segment.lines()?;
-            while let Line::Record(_) = lines.next()? {
-                records += 1;
+            let Some(mut lines) = there(segment)? else { break };
+            let mut next = segment.first;
+            while !segment.is_void(next) && matches!(lines.next()?, Line::Record(_)) {
+                (next, records) = (next + 1, records + 1);
             }
-            if records >= count || Some(segment) == instance.segments().first() {
-                let (lines, segment) = (segment.lines()?, segment.clone());
-                return Ok(Some(Self { directory: instance.directory().to_owned(), segment, lines }));
+            oldest = Some(segment);
+            if records >= count {
+                break;
             }
         }
-        Ok(None)
+        let Some(segment) = oldest.cloned() else { return Ok(None) };
+        let (directory, known) = (instance.directory().to_owned(), instance.segments().to_vec());
+        Ok(there(&segment)?.map(|lines| Self { directory, known, segment, lines }))
+    }
+
+    /// The segment behind the one that is read.
+    fn next(&self) -> Result<Option<Segment>, ReadError> {
+        match self.known.iter().find(|segment| segment.first > self.segment.first) {
+            Some(next) => Ok(Some(next.clone())),
+            None => Instance::segment_after(&self.directory, self.segment.first),
+        }
     }
 
     /// The newest records of those that are there.
@@ -98,16 +112,30 @@ impl Followed {
     fn read(&mut self, mut take: impl FnMut(Found) -> Result<bool, Failure>) -> Result<bool, Failure> {
         loop {
             // Asked for before the end is seen: to a segment that has a successor nothing is added.
-            let next = Instance::segment_after(&self.directory, self.segment.first)?;
+            let next = self.next()?;
             while let Line::Record(record) = self.lines.next()? {
+                let is_void = |begin: Begin<'_>| self.segment.is_void(begin.sequence);
+                if Begin::parse(record).is_some_and(is_void) {
+                    continue;
+                }
                 let time = View::of(record).map_or(0, |view| view.time);
                 if !take(Found { time, record: record.to_vec() })? {
                     return Ok(false);
                 }
             }
             let Some(next) = next else { return Ok(true) };
-            self.lines = next.lines()?;
+            if let Some(lines) = there(&next)? {
+                self.lines = lines;
+            }
             self.segment = next;
         }
+    }
+}
+
+/// The lines of a segment, unless it was removed meanwhile by the rules of retention.
+fn there(segment: &Segment) -> Result<Option<Lines>, ReadError> {
+    match segment.lines() {
+        Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(None),
+        lines => lines.map(Some),
     }
 }
