@@ -345,21 +345,21 @@ impl End {
             objects: objects.iter().take(MAX_OBJECTS).map(bounds::object).collect(),
             drift: reply.drift.iter().take(MAX_DRIFT).map(|name| bounds::cut(name)).collect(),
             bounds_crossed: objects.iter().any(Object::bounds_crossed),
-            ..Self::new(Code::Ok, if context.is_own() { Sent::No } else { Sent::Yes }, context, client)
+            ..Self::new(Code::Ok, if context.is_own() { Sent::No } else { Sent::Yes }, None, context, client)
         }
     }
 
     fn of_error(error: &Error, context: &Context, client: Client) -> Self {
         Self {
             reason: error.reason,
-            rule: error.rule.as_deref().map(bounds::cut),
-            ..Self::new(error.code, error.sent, context, client)
+            rule: error.rule.as_deref().map(bounds::rule),
+            ..Self::new(error.code, error.sent, Some(error), context, client)
         }
     }
 
-    fn new(code: Code, sent: Sent, context: &Context, client: Client) -> Self {
+    fn new(code: Code, sent: Sent, error: Option<&Error>, context: &Context, client: Client) -> Self {
         Self {
-            decision: Decision::of(context.is_permitted()),
+            decision: Decision::of(context.is_permitted(), error),
             code,
             reason: None,
             rule: None,
