@@ -162,7 +162,13 @@ impl Record {
     /// A refusal above the call plane.
     pub fn refused(context: &Context, error: &Error) -> Self {
         let mut record = Self::about(AuditStage::Reject, context);
-        let client = if error.reason == Some(Reason::CallerGone) { Client::Gone } else { Client::There };
+        let client = match error.reason {
+            Some(Reason::CallerGone) => Client::Gone,
+            // Also of a time that was up before it began.
+            Some(Reason::DeadlineExceeded) => Client::Expired,
+            _ if context.is_expired() => Client::Expired,
+            _ => Client::There,
+        };
         record.end_as(End::of_error(error, context, client));
         record
     }
