@@ -178,12 +178,6 @@ impl Record {
         Self { stage, time: SystemTime::now(), request: None, about: None, own, truncated: Vec::new() }
     }
 
-    /// It tells of this request.
-    pub fn with_request(mut self, request: RequestId) -> Self {
-        self.request = Some(request);
-        self
-    }
-
     /// The call has ended: as an outcome if it was answered or went upstream, else as a reject.
     pub fn ends(&mut self, result: &Result<Reply, Error>, context: &Context, client: Client) {
         self.time = SystemTime::now();
@@ -274,11 +268,6 @@ impl Record {
 
     pub fn request_id(&self) -> Option<RequestId> {
         self.request
-    }
-
-    /// Whether an end is owed to it.
-    pub fn is_intent(&self) -> bool {
-        self.stage == AuditStage::Intent
     }
 
     pub fn time(&self) -> SystemTime {

@@ -20,6 +20,14 @@ use crate::{
 
 const ID: &str = "0198c0de-0000-7000-8000-000000000001";
 
+impl Record {
+    /// It tells of this request.
+    pub(in crate::audit) fn with_request(mut self, request: RequestId) -> Self {
+        self.request = Some(request);
+        self
+    }
+}
+
 /// A call by id that upstream was asked about first.
 async fn cancel() -> Call {
     let request = pb::CancelPrebuildRequest { prebuild_id: ID.to_owned() };
@@ -105,7 +113,7 @@ fn expected() -> Value {
 #[tokio::test]
 async fn an_intent_is_as_documented() {
     let record = Record::of(&cancel().await);
-    assert!(record.is_intent());
+    assert_eq!(record.stage(), AuditStage::Intent);
     assert_eq!(shown(&record), expected());
 }
 
