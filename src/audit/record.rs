@@ -38,6 +38,14 @@ const MAX_OBJECTS: usize = 100;
 /// Names of an answer that the schema does not know: as many as a reply keeps.
 const MAX_DRIFT: usize = 32;
 
+/// What may not be there whole, as `unmapped.truncated` names it.
+const FACTS: &str = "unmapped.facts";
+const RULINGS: &str = "unmapped.rulings";
+const UNKNOWN_FIELDS: &str = "unmapped.unknown_fields";
+const RESOURCES: &str = "resources";
+const REQUEST: &str = "api.request.data";
+const RESPONSE: &str = "api.response.data";
+
 /// What the log tells of one call at one stage, or of itself.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -48,7 +56,7 @@ pub struct Record {
     about: Option<Box<About>>,
     /// Members of `unmapped` that only its stage has.
     own: Map<String, Value>,
-    /// What was left out, as it would have been too long.
+    /// What is not there whole.
     truncated: Vec<&'static str>,
 }
 
@@ -153,8 +161,8 @@ impl Record {
     /// The record of a call as it stands now: an intent, until it [`ends`](Self::ends).
     pub fn of(call: &Call) -> Self {
         let mut record = Self::about(AuditStage::Intent, &call.context);
-        if let Some(about) = &mut record.about {
-            about.facts.get_or_insert_with(|| bounds::facts(&call.facts));
+        if record.facts().is_none() {
+            record.set_facts(&call.facts);
         }
         record
     }
@@ -181,6 +189,8 @@ impl Record {
     /// The call has ended: as an outcome if it was answered or went upstream, else as a reject.
     pub fn ends(&mut self, result: &Result<Reply, Error>, context: &Context, client: Client) {
         self.time = SystemTime::now();
+        let objects = result.as_ref().map_or(0, |reply| reply.seen.objects.len());
+        self.lacks(RESOURCES, objects > MAX_OBJECTS);
         let end = match result {
             Ok(reply) => End::of_reply(reply, context, client),
             Err(error) => End::of_error(error, context, client),
@@ -192,8 +202,8 @@ impl Record {
             (Ok(_), _) | (_, Sent::Maybe | Sent::Yes) => AuditStage::Outcome,
         };
         // The record was opened before any policy had a word.
+        self.see(context);
         if let Some(about) = &mut self.about {
-            about.see(context);
             // The intent has it, as it went upstream.
             about.request.take_if(|_| context.is_intended());
             // Later than what rules decided, whatever the clock does: only what they did not judge is decided now.
@@ -250,13 +260,17 @@ impl Record {
         }
     }
 
+    /// The request's message. None is one that could not be read.
     pub(super) fn set_request(&mut self, request: Option<Value>) {
+        self.lacks(REQUEST, request.is_none());
         if let Some(about) = &mut self.about {
             about.request = request;
         }
     }
 
+    /// The answer's, likewise.
     pub(super) fn set_response(&mut self, response: Option<Value>) {
+        self.lacks(RESPONSE, response.is_none());
         if let Some(end) = self.about.as_mut().and_then(|about| about.end.as_mut()) {
             end.response = response;
         }
@@ -281,7 +295,7 @@ impl Record {
             credential: identity.credential.clone(),
             scopes: identity.scopes.clone(),
         });
-        let mut about = About {
+        let about = About {
             caller,
             peer: context.peer().map(|peer| Peer { ip: peer.ip().to_canonical(), port: Some(peer.port()) }),
             method: context.method(),
@@ -297,8 +311,41 @@ impl Record {
             request: None,
             end: None,
         };
-        about.see(context);
-        Self { request: Some(context.id()), about: Some(Box::new(about)), ..Self::own(stage, Map::new()) }
+        let about = Some(Box::new(about));
+        let mut record = Self { request: Some(context.id()), about, ..Self::own(stage, Map::new()) };
+        record.lacks(UNKNOWN_FIELDS, context.unknown().len() > MAX_UNKNOWN);
+        record.see(context);
+        record
+    }
+
+    /// What the stages have found out by now.
+    fn see(&mut self, context: &Context) {
+        let (rulings, is_cut) = rulings(context);
+        self.lacks(RULINGS, is_cut);
+        if let Some(about) = &mut self.about {
+            about.policy = context.policy().cloned();
+            about.rulings = rulings;
+            about.attempts = context.attempts();
+        }
+        if let Some(judged) = context.judged() {
+            self.set_facts(&judged.facts);
+            if let Some(about) = &mut self.about {
+                about.decided = Some(judged.at);
+            }
+        }
+    }
+
+    fn set_facts(&mut self, facts: &Facts) {
+        self.lacks(FACTS, bounds::are_cut(facts));
+        if let Some(about) = &mut self.about {
+            about.facts = Some(bounds::facts(facts));
+        }
+    }
+
+    /// Says what is not there whole, or is after all.
+    fn lacks(&mut self, what: &'static str, is_cut: bool) {
+        self.truncated.retain(|cut| *cut != what);
+        self.truncated.extend(is_cut.then_some(what));
     }
 
     fn end_as(&mut self, end: End) {
@@ -308,19 +355,6 @@ impl Record {
                 about.decided.get_or_insert(self.time);
             }
             about.end = Some(end);
-        }
-    }
-}
-
-impl About {
-    /// What the stages have found out by now.
-    fn see(&mut self, context: &Context) {
-        self.policy = context.policy().cloned();
-        self.rulings = rulings(context);
-        self.attempts = context.attempts();
-        if let Some(judged) = context.judged() {
-            self.facts = Some(bounds::facts(&judged.facts));
-            self.decided = Some(judged.at);
         }
     }
 }
@@ -389,9 +423,11 @@ impl Client {
     }
 }
 
-fn rulings(context: &Context) -> Vec<Ruling> {
+/// And whether there are more.
+fn rulings(context: &Context) -> (Vec<Ruling>, bool) {
     let mut rulings = context.rulings();
     rulings.sort_by_key(|ruling| (!ruling.refuses(), !ruling.is_broken()));
+    let is_cut = rulings.len() > MAX_RULINGS;
     rulings.truncate(MAX_RULINGS);
-    rulings
+    (rulings, is_cut)
 }
