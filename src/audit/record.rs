@@ -21,12 +21,15 @@ mod ascii;
 mod bounds;
 mod cut;
 mod event;
+mod many;
 mod recovered;
 #[cfg(test)]
 mod tests;
 mod unmapped;
 
 pub(super) use bounds::id;
+pub(super) use many::Common;
+pub use many::Count;
 pub(super) use recovered::recovered;
 
 /// Rulings of one record. What refuses comes before what is only looked at, and that before what is kept.
@@ -87,14 +90,6 @@ struct About {
 struct Peer {
     ip: IpAddr,
     port: Option<u16>,
-}
-
-/// How many records one stands for, and when the first and the last of them would have been made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count {
-    pub number: u64,
-    pub first: SystemTime,
-    pub last: SystemTime,
 }
 
 /// Who calls: never the credential, only which one.
@@ -218,29 +213,18 @@ impl Record {
         Draft { stage: self.stage, request: self.request, tail: self.tail() }
     }
 
-    /// What stands for others that are alike: without what each has of its own.
-    pub(super) fn like(&self) -> Self {
-        let mut like = self.clone();
-        (like.stage, like.request) = (AuditStage::Aggregate, None);
-        if let Some(about) = &mut like.about {
-            (about.trace_id, about.decided, about.request) = (None, None, None);
-            about.attempts.clear();
-            about.peer = about.peer.map(|peer| Peer { port: None, ..peer });
-            if let Some(end) = &mut about.end {
-                (end.client, end.latency) = (None, None);
-            }
+    /// How many calls' ends it tells: what the log says of itself tells none, an aggregate or a gap as many as it counts.
+    fn ends_told(&self) -> u64 {
+        let counted = self.own.get("count").and_then(Value::as_u64);
+        match self.stage {
+            AuditStage::Outcome | AuditStage::Reject | AuditStage::Recovered => 1,
+            AuditStage::Aggregate | AuditStage::Gap => counted.unwrap_or_default(),
+            AuditStage::Intent
+            | AuditStage::Segment
+            | AuditStage::Checkpoint
+            | AuditStage::Pruned
+            | AuditStage::Shutdown => 0,
         }
-        like
-    }
-
-    /// It stands for so many.
-    pub(super) fn counted(mut self, count: Count) -> Self {
-        let shown = |time| humantime::format_rfc3339_micros(time).to_string();
-        self.time = SystemTime::now();
-        self.own.insert("count".to_owned(), count.number.into());
-        self.own.insert("first".to_owned(), shown(count.first).into());
-        self.own.insert("last".to_owned(), shown(count.last).into());
-        self
     }
 
     /// Who was called for, and what.
@@ -402,14 +386,6 @@ impl End {
             mismatch: context.mismatch(),
             response: None,
         }
-    }
-}
-
-impl Count {
-    /// One more.
-    pub(super) fn add(count: &mut Option<Self>, now: SystemTime) {
-        let count = count.get_or_insert(Self { number: 0, first: now, last: now });
-        (count.number, count.last) = (count.number + 1, now);
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{Client, Count, Record, event::MAX_TAIL};
+use super::{Client, Common, Count, Record, event::MAX_TAIL};
 use crate::{
     audit::tests::read,
     call::{AttemptKind, Call, Context, Mismatch, MismatchKind, Reply, RequestId, UnknownField, tests},
