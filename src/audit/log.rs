@@ -41,7 +41,7 @@ pub struct Log(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     queue: mpsc::Sender<Entry>,
-    /// Records that are not there one by one: they found the queue full, or the disk gone. The writer tells how many.
+    /// Ends of calls that are told nowhere: they found the queue full, or the disk gone. The writer tells how many.
     missed: Arc<AtomicU64>,
     fold: Arc<Fold>,
     healthy: Arc<AtomicBool>,

@@ -210,7 +210,7 @@ impl Record {
 
     /// Ready for the log.
     pub(super) fn draft(&self) -> Draft {
-        Draft { stage: self.stage, request: self.request, tail: self.tail() }
+        Draft { stage: self.stage, request: self.request, ends: self.ends_told(), tail: self.tail() }
     }
 
     /// How many calls' ends it tells: what the log says of itself tells none, an aggregate or a gap as many as it counts.
