@@ -260,6 +260,12 @@ impl Record {
         }
     }
 
+    /// Whether it has ended; then this is how the caller was at last.
+    pub(super) fn set_client(&mut self, client: Client) -> bool {
+        let end = self.about.as_mut().and_then(|about| about.end.as_mut());
+        end.map(|end| end.client = Some(client)).is_some()
+    }
+
     pub fn stage(&self) -> AuditStage {
         self.stage
     }

@@ -254,7 +254,8 @@ fn what_decided_otherwise_is_told_apart() {
     flood.pass(WINDOW);
     let mut said: Vec<_> = flood.told.iter().map(flat).map(|record| what(&record)).collect();
     let mut told = said.split_off(6);
-    (said.sort(), told.sort());
+    said.sort();
+    told.sort();
     assert_eq!(said, told, "each has an aggregate of its own");
 }
 

@@ -270,9 +270,20 @@ fn a_strangers_reject_and_what_counts_others_like_it_are_as_documented() {
         expected.pointer_mut(of).unwrap().as_object_mut().unwrap().remove(key).unwrap();
     }
     let common = Common { from: Some(peer.ip()), protocol: Some("connect"), has_facts: false };
-    let aggregate = reject.like(common).counted(count);
-    assert_eq!(shown(&aggregate), expected);
-    assert_eq!([reject.draft().ends, aggregate.draft().ends], [1, 7], "what is missing without it");
+    assert_eq!(shown(&reject.like(common).counted(count)), expected);
+}
+
+/// So many are missing where it cannot be written.
+#[test]
+fn a_record_counts_the_calls_whose_ends_it_tells() {
+    let call = tests::call(&CANCEL_PREBUILD, &pb::CancelPrebuildRequest::default());
+    let reject = Record::refused(&call.context, &Error::refuse(Reason::Unauthenticated));
+    let common = Common { from: None, protocol: None, has_facts: false };
+    let now = SystemTime::now();
+    let aggregate = reject.like(common).counted(Count { number: 7, first: now, last: now });
+    let checkpoint = Record::own(AuditStage::Checkpoint, serde_json::Map::new());
+    let records = [(Record::of(&call), 0), (reject, 1), (aggregate, 7), (writer::gap(3), 3), (checkpoint, 0)];
+    records.iter().for_each(|(record, ends)| assert_eq!(record.draft().ends, *ends, "{record:?}"));
 }
 
 /// Rules have let it pass, and a budget has not.

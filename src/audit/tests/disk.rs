@@ -185,7 +185,8 @@ async fn reads_are_told_too_and_count_as_missing() {
     let fixture = Fixture::new();
     fs::remove_dir_all(fixture.audit()).unwrap();
     refused(&fixture).await;
-    assert_eq!(fixture.log.enqueue(&Record::of(&create())).await, Err(Unavailable::Write));
+    assert_eq!(fixture.log.room().await.err(), Some(Unavailable::Write));
+    fixture.log.offer(&Record::of(&create()));
     assert!(!fixture.log.probe(PATIENCE).await);
     fs::create_dir(fixture.audit()).unwrap();
     heals(&fixture).await;
