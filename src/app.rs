@@ -18,7 +18,7 @@ use tower::{Layer as _, Service, util::option_layer};
 
 use crate::{
     admin::{self, Check, Readiness, Status},
-    audit::{self, ship::Shipping},
+    audit::{self, Audit, ship::Shipping},
     budget::Budgets,
     config::{Callers, Config, KeyFile, Resolved, Tokens},
     front::{Front, HttpRequest, HttpResponse, Peers, Reflect},
@@ -164,10 +164,10 @@ impl App {
         let health = Health::watch(&way.base, config.upstream.health_interval, log.clone(), metrics.clone());
         let budgets = budgets::begin(&config, &learn, &way.parting, store.as_ref(), &metrics);
         let policy = policies::begin(policy, policy_file, &config.policy, &mut files, &budgets, &metrics);
+        let audit = Audit::new(log.clone(), audit::Detail::of(&config.audit)?);
         let gateway = Gateway::new(Stages {
             tasks: tasks.clone(),
-            log: log.clone(),
-            detail: audit::Detail::of(&config.audit)?,
+            audit: audit.clone(),
             bind: Bind(policy.clone()),
             limits: Limits::new(engine(&config.limits, store.as_ref(), &metrics)),
             budgets: budgets.clone(),
@@ -182,7 +182,7 @@ impl App {
         let issuers = tokens.issuers.clone();
         let front = Front::new(gateway, rpc::methods(), config.requests, request_metadata, metrics.clone());
         let wire = Wire {
-            log: log.clone(),
+            audit,
             metrics: metrics.clone(),
             in_flight: config.limits.in_flight,
             peers: Peers::new(config.limits.refusals, metrics.clone()),

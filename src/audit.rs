@@ -6,7 +6,10 @@
 //! `docs/audit-log.md` describes the files. Records become drafts where they are made; one writer gives them
 //! their place ([`Log`]).
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, SystemTime},
+};
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +56,7 @@ mod writer;
 pub use config::{Config, KeyFile};
 pub use detail::Detail;
 pub use fill::Warning as FillWarning;
+use fold::Kind;
 pub use log::{Log, OpenError, Unavailable};
 use record::{Client, Record};
 
@@ -88,6 +92,20 @@ impl Audit {
     pub fn new(log: Log, detail: Detail) -> Self {
         Self { log, detail }
     }
+
+    /// The other stage, of the same log.
+    pub fn intent(&self) -> Intent {
+        Intent::new(self.log.clone(), self.detail.clone())
+    }
+
+    /// Records a refusal that never became a call. It is not waited for: a flood of refusals must not hold up calls.
+    /// What finds no room is counted in a gap record, and what there is too much of in an aggregate: a flood must not fill
+    /// the disk.
+    pub fn refused(&self, context: &Context, error: &Error) {
+        let kind = Kind::of(context, error, None);
+        let record = self.log.fold().admit(kind, SystemTime::now(), || self.detail.refused(context, error));
+        record.into_iter().for_each(|record| self.log.offer(&record));
+    }
 }
 
 impl Intent {
@@ -114,6 +132,10 @@ impl Stage<Call> for Audit {
             deadline: call.deadline,
             gone: call.gone.clone(),
         };
+        // Before any of it goes upstream: its answer could not be given.
+        if open.needs_record() && !self.log.is_healthy() {
+            return open.close(Err(Unavailable::Write.into())).await;
+        }
         // A panic below must not leave a record open, nor end the process.
         let result = AssertUnwindSafe(next.run(call))
             .catch_unwind()
@@ -160,6 +182,11 @@ impl Open {
         if may_have_left { Sent::Maybe } else { Sent::No }
     }
 
+    /// Whether its answer is given only if the log can take its record, which is not waited for.
+    fn needs_record(&self) -> bool {
+        self.record.is_some() && self.class == Class::Read && !self.audit.detail.reads_pass()
+    }
+
     /// Whether there is still somebody to answer. Who was told that the deadline has passed has its answer.
     fn client(&self) -> Client {
         match (self.context.is_expired(), self.gone.is_cancelled()) {
@@ -171,6 +198,7 @@ impl Open {
 
     /// Records how the call ended. What it returns is what the caller gets.
     async fn close(mut self, result: Result<Reply, Error>) -> Result<Reply, Error> {
+        let needs_record = self.needs_record();
         let Some(mut record) = self.record.take() else { return result };
         record.ends(&result, &self.context, self.client());
         if let Ok(reply) = &result {
@@ -189,12 +217,33 @@ impl Open {
             log.owe(&record);
             return result;
         }
-        // Reads and refusals do not wait for the disk, only for room in the queue.
-        let Some(record) = log.fold().of(record, &result, &self.context) else { return result };
-        let needs_record = self.class == Class::Read && !self.audit.detail.reads_pass();
-        match log.enqueue(&record).await {
-            Err(unavailable) if needs_record && result.is_ok() => Err(unavailable.into()),
-            _ => result,
+        // Reads and refusals do not wait for the disk, only for room in the queue. Who leaves meanwhile leaves its record.
+        self.record = log.fold().of(record, &result, &self.context);
+        let room = if self.record.is_some() { log.room().await } else { return result };
+        let Some(mut record) = self.record.take() else { return result };
+        match room {
+            Ok(room) => {
+                room.take(&record);
+                result
+            }
+            Err(unavailable) => {
+                let withheld = result.is_ok() && needs_record;
+                let result = if withheld { Err(self.withheld(unavailable)) } else { result };
+                if withheld {
+                    record.ends(&result, &self.context, self.client());
+                }
+                // The writer tries the disk again with every group.
+                log.offer(&record);
+                result
+            }
+        }
+    }
+
+    /// What the caller gets in place of an answer.
+    fn withheld(&self, unavailable: Unavailable) -> Error {
+        match self.context.is_own() {
+            true => unavailable.into(),
+            false => Error::refuse(Reason::OutcomeNotRecorded).with_source(unavailable),
         }
     }
 }
@@ -206,10 +255,14 @@ impl Drop for Open {
             None => (Reason::DeadlineExceeded, Client::Expired),
             Some(_) => (Reason::CallerGone, Client::Gone),
         };
+        let log = &self.audit.log;
+        // Its record only waited for room.
+        if record.set_client(client) {
+            return log.offer(&record);
+        }
         let result = Err(Error::refuse(reason).with_sent(self.sent()));
         record.ends(&result, &self.context, client);
         // It cannot be waited for here, and nothing of the answer has reached anybody.
-        let log = &self.audit.log;
         match self.context.is_intended() || self.context.is_maybe_intended() {
             true => log.owe(&record),
             false => {

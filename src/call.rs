@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,6 +40,9 @@ pub use id::{CredentialId, OrgId, SubjectId};
 pub use passed::{Introspect, Introspected, NotIntrospected, Passed};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use token::{NotAToken, Token};
+
+/// What one customer or host has of IPv6, at the least (RFC 6177): 64 bits of network.
+const IPV6_NETWORK: u128 = u128::MAX << 64;
 
 /// Identifies one request in answers, logs, traces and audit records. Version 7, so that ids sort by time (RFC 9562).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize)]
@@ -207,6 +210,16 @@ impl Deadline {
     pub fn remaining(self) -> Option<Duration> {
         let left = self.0.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
+    }
+}
+
+impl Peer {
+    /// Whom its address stands for: an IPv4 address, or a network of IPv6. A mapped address is what it maps to.
+    pub fn network(self) -> IpAddr {
+        match self.0.ip().to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK).into(),
+            address @ IpAddr::V4(_) => address,
+        }
     }
 }
 

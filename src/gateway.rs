@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
-    audit::{self, Audit, Intent},
+    audit::Audit,
     budget::Budgets,
     call::{Call, Handle, Reply},
     error::Error,
@@ -40,9 +40,7 @@ pub struct Gateway(BoxCloneSyncService<Call, Reply, Error>);
 pub struct Stages {
     /// Mutations under way; the drain waits for them.
     pub tasks: TaskTracker,
-    pub log: audit::Log,
-    /// What the log tells of calls.
-    pub detail: audit::Detail,
+    pub audit: Audit,
     pub bind: Bind,
     pub limits: Limits,
     pub budgets: Budgets,
@@ -58,7 +56,7 @@ pub struct Stages {
 /// What the wire plane is made of.
 #[derive(Clone, Debug)]
 pub struct Wire {
-    pub log: audit::Log,
+    pub audit: Audit,
     pub metrics: Metrics,
     /// Calls in flight at most.
     pub in_flight: usize,
@@ -74,7 +72,7 @@ pub struct Wire {
 impl Gateway {
     /// The call plane: tower over `Call -> Reply`.
     pub fn new(stages: Stages) -> Self {
-        let Stages { tasks, log, detail, bind, limits, budgets, validate, .. } = stages;
+        let Stages { tasks, audit, bind, limits, budgets, validate, .. } = stages;
         let Stages { learn, parting, log_hosts, metrics, .. } = stages;
         let (upstream, organizations) = (learn.upstream().clone(), learn.organizations().clone());
         let tenancy = Tenancy::new(organizations.clone(), parting, metrics.clone());
@@ -82,7 +80,7 @@ impl Gateway {
             // First, so that whatever a mutation has begun below is also ended below, caller or no caller.
             .layer(stage(Detach::new(tasks)))
             // Above every judgement: each refusal is on record, too. Below detach: the record outlives the caller.
-            .layer(stage(Audit::new(log.clone(), detail.clone())))
+            .layer(stage(audit.clone()))
             // Above all that the policy has a word in: one policy judges the whole call, also if it is replaced meanwhile.
             .layer(stage(bind))
             // Before what costs the disk or upstream: refused calls count, or refusals would be a free way to make load.
@@ -114,7 +112,7 @@ impl Gateway {
             // Below the last judgement, above the first effect.
             .layer(stage(Halt))
             // Last before the wire: the intent is on disk before the first byte goes upstream.
-            .layer(stage(Intent::new(log, detail)))
+            .layer(stage(audit.intent()))
             // Above all that answers: no log URL of any answer leads elsewhere.
             .layer(stage(LogUrls::new(log_hosts, metrics)))
             // Answers in place of upstream who the caller is, or asks it once what it calls the org. Down here, so that
@@ -140,7 +138,7 @@ impl Wire {
     {
         ServiceBuilder::new()
             // Outermost: tells the protocol, gives the request its id, and turns every error below into bytes.
-            .layer(Render { log: self.log, explains: self.explains })
+            .layer(Render { audit: self.audit, explains: self.explains })
             // Sees every call and every refusal with its typed error, before it is bytes.
             .layer(stage(Trace(self.metrics.clone())))
             // A panic below is an answer, not a reset connection.

@@ -24,6 +24,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use crate::error::{self, Origin, Sent};
+
 pub mod export;
 mod log;
 pub mod metrics;
@@ -125,9 +127,13 @@ impl Config {
 }
 
 impl Decision {
-    /// Of a call that has passed every check, or has not.
-    pub const fn of(permitted: bool) -> Self {
-        if permitted { Self::Allowed } else { Self::Refused }
+    /// Of a call that has passed every rule, or has not, and how it ended. What counts beyond rules, as budgets do, refuses
+    /// by name, and then nothing was forwarded.
+    pub fn of(permitted: bool, error: Option<&error::Error>) -> Self {
+        let by_name = |error: &error::Error| {
+            error.origin != Origin::Upstream && error.rule.is_some() && error.sent == Sent::No
+        };
+        if permitted && !error.is_some_and(by_name) { Self::Allowed } else { Self::Refused }
     }
 
     pub const fn as_str(self) -> &'static str {

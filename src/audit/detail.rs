@@ -9,7 +9,10 @@ use super::{
     record::Record,
     redact,
 };
-use crate::call::{Call, Reply};
+use crate::{
+    call::{Call, Context, Reply},
+    error::Error,
+};
 
 /// Unknown fields whose names are hashed for one record: a hash takes a microsecond, and a caller may name thousands.
 const MAX_NAMES: usize = 16;
@@ -45,13 +48,19 @@ impl Detail {
     /// The record of a call as it stands now: an intent, until it ends.
     pub(super) fn record(&self, call: &Call) -> Record {
         let mut record = Record::of(call);
-        let names = call.context.unknown().iter().filter_map(|field| field.name.as_deref()).take(MAX_NAMES);
-        record.set_unknown_names(names.map(|name| self.keys.digest(name)).collect());
+        self.name_unknown(&mut record, &call.context);
         if self.level(call) >= Level::Request {
             let method = call.method;
             let request = redact::message((method.schema)(), method.input(), &call.request, &self.keys);
             record.set_request(request);
         }
+        record
+    }
+
+    /// The record of a refusal above the call plane.
+    pub(super) fn refused(&self, context: &Context, error: &Error) -> Record {
+        let mut record = Record::refused(context, error);
+        self.name_unknown(&mut record, context);
         record
     }
 
@@ -62,6 +71,11 @@ impl Detail {
             let response = redact::message((method.schema)(), method.output(), &reply.wire, &self.keys);
             record.set_response(response);
         }
+    }
+
+    fn name_unknown(&self, record: &mut Record, context: &Context) {
+        let names = context.unknown().iter().filter_map(|field| field.name.as_deref()).take(MAX_NAMES);
+        record.set_unknown_names(names.map(|name| self.keys.digest(name)).collect());
     }
 
     fn level(&self, call: &Call) -> Level {

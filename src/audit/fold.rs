@@ -2,8 +2,8 @@
 //! within ten seconds are counted, and told when the ten seconds are over. A flood that goes on is told every ten seconds.
 //!
 //! How many kinds are told apart is bounded, so that a flood costs as little of the disk and of memory as a trickle. Beyond
-//! that, refusals of strangers, and those whose point is that there are too many, share one count. What a known caller
-//! was refused otherwise then stands by itself: its rate is bounded by the org's.
+//! that, refusals of strangers, those whose point is that there are too many, and those of requests that became no call
+//! share one count. What else a known caller was refused then stands by itself: its rate is bounded by the org's.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -15,12 +15,13 @@ use std::{
 
 use serde_json::Map;
 
-use super::record::{Count, Record};
+use super::record::{Common, Count, Record};
 use crate::{
-    call::{Context, CredentialId, OrgId, Reply, SubjectId},
-    error::{Error, Reason},
+    call::{Context, CredentialId, OrgId, Peer, Reply, Scopes, SubjectId},
+    error::{Code, Error, Reason},
     rpc::Facts,
-    telemetry::metrics::AuditStage,
+    rule::Version,
+    telemetry::{Decision, metrics::AuditStage},
 };
 
 #[cfg(test)]
@@ -31,6 +32,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// Kinds that are told apart at a time. With two records each, and one in each further window, a minute's flood of all of
 /// them stays below 1 MB.
 const MAX_KINDS: usize = 128;
+/// Of them, what strangers may take: however many they are, known callers have the others.
+const MAX_STRANGE: usize = 96;
 
 /// Refusals that are alike, by a hash of what they have in common: nobody outside knows its seed.
 #[derive(Debug, Default)]
@@ -56,14 +59,18 @@ struct Alike {
     more: Option<Count>,
 }
 
-/// What refusals have in common that are alike.
+/// What refusals have in common that are alike: all that a record has of them which stands for many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Kind<'c> {
-    caller: Option<(&'c OrgId, &'c SubjectId, &'c CredentialId)>,
+    caller: Option<(&'c OrgId, &'c SubjectId, &'c CredentialId, &'c Scopes)>,
     method: Option<&'static str>,
+    is_dry_run: bool,
+    policy: Option<&'c Version>,
+    decision: Decision,
+    code: Code,
     reason: Option<Reason>,
     rule: Option<&'c str>,
-    /// Which rules may look at; of a limit only to tell strangers apart.
+    /// Which rules may look at; of a limit only to tell strangers apart, who have whole networks of IPv6.
     from: Option<IpAddr>,
     protocol: Option<&'static str>,
     facts: Option<&'c Facts>,
@@ -86,7 +93,8 @@ impl Fold {
             Count::add(&mut alike.more, now);
             return None;
         }
-        if kinds.known.len() >= MAX_KINDS {
+        let most = if kind.caller.is_some() { MAX_KINDS } else { MAX_STRANGE };
+        if kinds.known.len() >= most {
             if !kind.is_common {
                 return Some(record());
             }
@@ -94,7 +102,7 @@ impl Fold {
             return None;
         }
         let record = record();
-        kinds.known.insert(hash, Alike { since: now, like: record.like(), more: None });
+        kinds.known.insert(hash, Alike { since: now, like: record.like(kind.common()), more: None });
         Some(record)
     }
 
@@ -128,8 +136,7 @@ impl Fold {
             alike.since = now;
             true
         });
-        let rest = kinds.rest.take_if(|rest| is_over(rest.first));
-        told.extend(rest.map(|rest| Record::own(AuditStage::Aggregate, Map::new()).counted(rest)));
+        told.extend(kinds.rest.take_if(|rest| is_over(rest.first)).map(not_told_apart));
         told
     }
 
@@ -137,8 +144,7 @@ impl Fold {
     pub fn rest(&self) -> Vec<Record> {
         let Kinds { known, rest } = std::mem::take(&mut *self.kinds());
         let counted = known.into_values().filter_map(|alike| Some(alike.like.counted(alike.more?)));
-        let rest = rest.map(|rest| Record::own(AuditStage::Aggregate, Map::new()).counted(rest));
-        counted.chain(rest).collect()
+        counted.chain(rest.map(not_told_apart)).collect()
     }
 
     fn kinds(&self) -> MutexGuard<'_, Kinds> {
@@ -154,19 +160,36 @@ impl<'c> Kind<'c> {
             return None;
         }
         let identity = context.identity();
-        let reason = if context.is_limited() { Some(Reason::PeerLimited) } else { error.reason };
-        let is_limited = reason.is_some_and(is_limit);
+        let is_limited = context.is_limited() || error.reason.is_some_and(is_limit);
+        let from = context.peer().and_then(|peer| match identity {
+            None => Some(Peer(peer).network()),
+            Some(_) => (!is_limited).then(|| peer.ip().to_canonical()),
+        });
         Some(Self {
-            caller: identity.map(|identity| (&identity.org, &identity.subject, &identity.credential)),
+            caller: identity.map(|caller| (&caller.org, &caller.subject, &caller.credential, &caller.scopes)),
             method: context.method().map(|method| method.name),
-            reason,
+            is_dry_run: context.is_dry_run(),
+            policy: context.policy(),
+            decision: Decision::of(context.is_permitted(), Some(error)),
+            code: error.code,
+            reason: error.reason,
             rule: error.rule.as_deref(),
-            from: context.peer().filter(|_| identity.is_none() || !is_limited).map(|peer| peer.ip()),
+            from,
             protocol: context.protocol().filter(|_| !is_limited),
             facts: facts.filter(|_| !is_limited),
             is_common: identity.is_none() || is_limited || !context.is_call(),
         })
     }
+
+    /// What it has in common of that by which not all kinds are told apart.
+    fn common(&self) -> Common {
+        Common { from: self.from, protocol: self.protocol, has_facts: self.facts.is_some() }
+    }
+}
+
+/// Refusals of all kinds that found no place.
+fn not_told_apart(count: Count) -> Record {
+    Record::own(AuditStage::Aggregate, Map::new()).counted(count)
 }
 
 /// Its point is that there are too many.

@@ -72,7 +72,7 @@ pub(super) struct Journal {
     begun: Mark,
     /// What is on stable storage, in files that can be reached.
     trusted: Mark,
-    /// Records of others than the log itself, since it was opened.
+    /// Ends of calls that were written since it was opened.
     taken: u64,
     /// Of those, the ones that were on stable storage and are lost, of which there is no word yet.
     lost: u64,
@@ -232,7 +232,7 @@ impl Journal {
         if self.is_checkpoint_due() {
             self.sign(&mut lines);
         }
-        self.taken += drafts.len() as u64;
+        self.taken += drafts.iter().map(|draft| draft.ends).sum::<u64>();
         self.write(&lines, sync)?;
         for (draft, sequence) in drafts.iter().zip(first..) {
             self.open.note(sequence, draft);

@@ -26,6 +26,8 @@ pub struct Draft {
     pub stage: AuditStage,
     /// Joins the records of one call; none where there is no call.
     pub request: Option<RequestId>,
+    /// Ends of calls that are told nowhere if this is not: of an intent none, as its end follows.
+    pub ends: u64,
     /// What [`write`] takes.
     pub tail: Vec<u8>,
 }

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use tokio::{
@@ -19,13 +19,16 @@ use tokio::{
 use super::{
     Config, PATIENCE,
     fill::{Fill, Warning},
-    fold::{Fold, Kind},
+    fold::Fold,
     open,
     reach::{Positions, Reach},
     record::Record,
     writer::{self, Told, Waiting, Writer},
 };
-use crate::{call::Context, error::Error, telemetry::Metrics};
+use crate::telemetry::Metrics;
+
+#[cfg(test)]
+pub(super) mod tests;
 
 /// Records waiting for the writer. At some 1 KiB each this bounds the memory at 4 MiB.
 const QUEUE: usize = 4096;
@@ -41,7 +44,7 @@ pub struct Log(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     queue: mpsc::Sender<Entry>,
-    /// Records that are not there one by one: they found the queue full, or the disk gone. The writer tells how many.
+    /// Ends of calls that are told nowhere: they found the queue full, or the disk gone. The writer tells how many.
     missed: Arc<AtomicU64>,
     fold: Arc<Fold>,
     healthy: Arc<AtomicBool>,
@@ -61,6 +64,10 @@ pub(super) enum Entry {
     /// Write what is queued, then end.
     Close,
 }
+
+/// Room for one record in the queue.
+#[derive(Debug)]
+pub(super) struct Room<'l>(mpsc::Permit<'l, Entry>);
 
 /// The log cannot take a record now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -131,15 +138,16 @@ impl Log {
     }
 
     /// Whether the log could take a record now, as the writer itself finds within `patience`: a directory that is
-    /// removed, or a disk that hangs, must show before the next call meets it. That a disk is full shows only with the
-    /// next record.
+    /// removed, has no room or hangs must show before the next call meets it. Until the writer has come through after all
+    /// nobody else waits for it: reads, which do not wait for the disk, would go on into a queue that nobody empties.
     pub async fn probe(&self, patience: Duration) -> bool {
         let (told, found) = oneshot::channel();
         let answer = timeout(patience, async {
             self.0.queue.send(Entry::Probe(told)).await.map_err(|_| Unavailable::Closed)?;
             found.await.unwrap_or(Err(Unavailable::Closed))
         });
-        matches!(answer.await, Ok(Ok(())))
+        let found = answer.await.unwrap_or_else(|_| Err(self.slow(Unavailable::Slow)));
+        found.is_ok()
     }
 
     /// Puts an intent on stable storage.
@@ -192,25 +200,16 @@ impl Log {
         unavailable
     }
 
-    /// Hands a record over; waits for room in the queue, not for the disk.
+    /// Waits for room for a record in the queue, not for the disk.
     ///
     /// # Errors
-    /// The writer has ended, or finds the disk gone.
-    pub(super) async fn enqueue(&self, record: &Record) -> Result<(), Unavailable> {
+    /// The writer has ended, finds the disk gone, or makes no room within 2 s.
+    pub(super) async fn room(&self) -> Result<Room<'_>, Unavailable> {
         if !self.is_healthy() {
-            // The record goes in all the same: the writer tries the disk again with every group.
-            self.offer(record);
             return Err(Unavailable::Write);
         }
-        self.0.queue.send(Entry::of(record)).await.map_err(|_| Unavailable::Closed)
-    }
-
-    /// Records a refusal that never became a call. It is not waited for: a flood of refusals must not hold up calls.
-    /// What finds no room is counted in a gap record, and so is what a peer has too many of: a flood must not fill the disk.
-    pub fn refused(&self, context: &Context, error: &Error) {
-        let kind = Kind::of(context, error, None);
-        let record = self.0.fold.admit(kind, SystemTime::now(), || Record::refused(context, error));
-        record.into_iter().for_each(|record| self.offer(&record));
+        let room = timeout(PATIENCE, self.0.queue.reserve()).await;
+        room.map_err(|_| self.slow(Unavailable::Busy))?.map(Room).map_err(|_| Unavailable::Closed)
     }
 
     /// What is counted of refusals.
@@ -239,6 +238,12 @@ impl Log {
         if self.0.queue.try_send(Entry::of(record)).is_err() {
             self.0.missed.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Room<'_> {
+    pub(super) fn take(self, record: &Record) {
+        self.0.send(Entry::of(record));
     }
 }
 

@@ -21,12 +21,15 @@ pub(crate) mod ascii;
 mod bounds;
 mod cut;
 mod event;
+mod many;
 mod recovered;
 #[cfg(test)]
 mod tests;
 mod unmapped;
 
 pub(super) use bounds::id;
+pub(super) use many::Common;
+pub use many::Count;
 pub(super) use recovered::recovered;
 
 /// Rulings of one record. What refuses comes before what is only looked at, and that before what is kept.
@@ -38,6 +41,14 @@ const MAX_OBJECTS: usize = 100;
 /// Names of an answer that the schema does not know: as many as a reply keeps.
 const MAX_DRIFT: usize = 32;
 
+/// What may not be there whole, as `unmapped.truncated` names it.
+const FACTS: &str = "unmapped.facts";
+const RULINGS: &str = "unmapped.rulings";
+const UNKNOWN_FIELDS: &str = "unmapped.unknown_fields";
+const RESOURCES: &str = "resources";
+const REQUEST: &str = "api.request.data";
+const RESPONSE: &str = "api.response.data";
+
 /// What the log tells of one call at one stage, or of itself.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -48,7 +59,7 @@ pub struct Record {
     about: Option<Box<About>>,
     /// Members of `unmapped` that only its stage has.
     own: Map<String, Value>,
-    /// What was left out, as it would have been too long.
+    /// What is not there whole.
     truncated: Vec<&'static str>,
 }
 
@@ -79,14 +90,6 @@ struct About {
 struct Peer {
     ip: IpAddr,
     port: Option<u16>,
-}
-
-/// How many records one stands for, and when the first and the last of them would have been made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count {
-    pub number: u64,
-    pub first: SystemTime,
-    pub last: SystemTime,
 }
 
 /// Who calls: never the credential, only which one.
@@ -153,8 +156,8 @@ impl Record {
     /// The record of a call as it stands now: an intent, until it [`ends`](Self::ends).
     pub fn of(call: &Call) -> Self {
         let mut record = Self::about(AuditStage::Intent, &call.context);
-        if let Some(about) = &mut record.about {
-            about.facts.get_or_insert_with(|| bounds::facts(&call.facts));
+        if record.facts().is_none() {
+            record.set_facts(&call.facts);
         }
         record
     }
@@ -162,7 +165,13 @@ impl Record {
     /// A refusal above the call plane.
     pub fn refused(context: &Context, error: &Error) -> Self {
         let mut record = Self::about(AuditStage::Reject, context);
-        let client = if error.reason == Some(Reason::CallerGone) { Client::Gone } else { Client::There };
+        let client = match error.reason {
+            Some(Reason::CallerGone) => Client::Gone,
+            // Also of a time that was up before it began.
+            Some(Reason::DeadlineExceeded) => Client::Expired,
+            _ if context.is_expired() => Client::Expired,
+            _ => Client::There,
+        };
         record.end_as(End::of_error(error, context, client));
         record
     }
@@ -172,15 +181,11 @@ impl Record {
         Self { stage, time: SystemTime::now(), request: None, about: None, own, truncated: Vec::new() }
     }
 
-    /// It tells of this request.
-    pub fn with_request(mut self, request: RequestId) -> Self {
-        self.request = Some(request);
-        self
-    }
-
     /// The call has ended: as an outcome if it was answered or went upstream, else as a reject.
     pub fn ends(&mut self, result: &Result<Reply, Error>, context: &Context, client: Client) {
         self.time = SystemTime::now();
+        let objects = result.as_ref().map_or(0, |reply| reply.seen.objects.len());
+        self.lacks(RESOURCES, objects > MAX_OBJECTS);
         let end = match result {
             Ok(reply) => End::of_reply(reply, context, client),
             Err(error) => End::of_error(error, context, client),
@@ -192,8 +197,8 @@ impl Record {
             (Ok(_), _) | (_, Sent::Maybe | Sent::Yes) => AuditStage::Outcome,
         };
         // The record was opened before any policy had a word.
+        self.see(context);
         if let Some(about) = &mut self.about {
-            about.see(context);
             // The intent has it, as it went upstream.
             about.request.take_if(|_| context.is_intended());
             // Later than what rules decided, whatever the clock does: only what they did not judge is decided now.
@@ -205,32 +210,21 @@ impl Record {
 
     /// Ready for the log.
     pub(super) fn draft(&self) -> Draft {
-        Draft { stage: self.stage, request: self.request, tail: self.tail() }
+        Draft { stage: self.stage, request: self.request, ends: self.ends_told(), tail: self.tail() }
     }
 
-    /// What stands for others that are alike: without what each has of its own.
-    pub(super) fn like(&self) -> Self {
-        let mut like = self.clone();
-        (like.stage, like.request) = (AuditStage::Aggregate, None);
-        if let Some(about) = &mut like.about {
-            (about.trace_id, about.decided, about.request) = (None, None, None);
-            about.attempts.clear();
-            about.peer = about.peer.map(|peer| Peer { port: None, ..peer });
-            if let Some(end) = &mut about.end {
-                (end.client, end.latency) = (None, None);
-            }
+    /// How many calls' ends it tells: what the log says of itself tells none, an aggregate or a gap as many as it counts.
+    fn ends_told(&self) -> u64 {
+        let counted = self.own.get("count").and_then(Value::as_u64);
+        match self.stage {
+            AuditStage::Outcome | AuditStage::Reject | AuditStage::Recovered => 1,
+            AuditStage::Aggregate | AuditStage::Gap => counted.unwrap_or_default(),
+            AuditStage::Intent
+            | AuditStage::Segment
+            | AuditStage::Checkpoint
+            | AuditStage::Pruned
+            | AuditStage::Shutdown => 0,
         }
-        like
-    }
-
-    /// It stands for so many.
-    pub(super) fn counted(mut self, count: Count) -> Self {
-        let shown = |time| humantime::format_rfc3339_micros(time).to_string();
-        self.time = SystemTime::now();
-        self.own.insert("count".to_owned(), count.number.into());
-        self.own.insert("first".to_owned(), shown(count.first).into());
-        self.own.insert("last".to_owned(), shown(count.last).into());
-        self
     }
 
     /// Who was called for, and what.
@@ -250,16 +244,26 @@ impl Record {
         }
     }
 
+    /// The request's message. None is one that could not be read.
     pub(super) fn set_request(&mut self, request: Option<Value>) {
+        self.lacks(REQUEST, request.is_none());
         if let Some(about) = &mut self.about {
             about.request = request;
         }
     }
 
+    /// The answer's, likewise.
     pub(super) fn set_response(&mut self, response: Option<Value>) {
+        self.lacks(RESPONSE, response.is_none());
         if let Some(end) = self.about.as_mut().and_then(|about| about.end.as_mut()) {
             end.response = response;
         }
+    }
+
+    /// Whether it has ended; then this is how the caller was at last.
+    pub(super) fn set_client(&mut self, client: Client) -> bool {
+        let end = self.about.as_mut().and_then(|about| about.end.as_mut());
+        end.map(|end| end.client = Some(client)).is_some()
     }
 
     pub fn stage(&self) -> AuditStage {
@@ -268,11 +272,6 @@ impl Record {
 
     pub fn request_id(&self) -> Option<RequestId> {
         self.request
-    }
-
-    /// Whether an end is owed to it.
-    pub fn is_intent(&self) -> bool {
-        self.stage == AuditStage::Intent
     }
 
     pub fn time(&self) -> SystemTime {
@@ -286,7 +285,7 @@ impl Record {
             credential: identity.credential.clone(),
             scopes: identity.scopes.clone(),
         });
-        let mut about = About {
+        let about = About {
             caller,
             peer: context.peer().map(|peer| Peer { ip: peer.ip().to_canonical(), port: Some(peer.port()) }),
             method: context.method(),
@@ -302,8 +301,41 @@ impl Record {
             request: None,
             end: None,
         };
-        about.see(context);
-        Self { request: Some(context.id()), about: Some(Box::new(about)), ..Self::own(stage, Map::new()) }
+        let about = Some(Box::new(about));
+        let mut record = Self { request: Some(context.id()), about, ..Self::own(stage, Map::new()) };
+        record.lacks(UNKNOWN_FIELDS, context.unknown().len() > MAX_UNKNOWN);
+        record.see(context);
+        record
+    }
+
+    /// What the stages have found out by now.
+    fn see(&mut self, context: &Context) {
+        let (rulings, is_cut) = rulings(context);
+        self.lacks(RULINGS, is_cut);
+        if let Some(about) = &mut self.about {
+            about.policy = context.policy().cloned();
+            about.rulings = rulings;
+            about.attempts = context.attempts();
+        }
+        if let Some(judged) = context.judged() {
+            self.set_facts(&judged.facts);
+            if let Some(about) = &mut self.about {
+                about.decided = Some(judged.at);
+            }
+        }
+    }
+
+    fn set_facts(&mut self, facts: &Facts) {
+        self.lacks(FACTS, bounds::are_cut(facts));
+        if let Some(about) = &mut self.about {
+            about.facts = Some(bounds::facts(facts));
+        }
+    }
+
+    /// Says what is not there whole, or is after all.
+    fn lacks(&mut self, what: &'static str, is_cut: bool) {
+        self.truncated.retain(|cut| *cut != what);
+        self.truncated.extend(is_cut.then_some(what));
     }
 
     fn end_as(&mut self, end: End) {
@@ -313,19 +345,6 @@ impl Record {
                 about.decided.get_or_insert(self.time);
             }
             about.end = Some(end);
-        }
-    }
-}
-
-impl About {
-    /// What the stages have found out by now.
-    fn see(&mut self, context: &Context) {
-        self.policy = context.policy().cloned();
-        self.rulings = rulings(context);
-        self.attempts = context.attempts();
-        if let Some(judged) = context.judged() {
-            self.facts = Some(bounds::facts(&judged.facts));
-            self.decided = Some(judged.at);
         }
     }
 }
@@ -345,21 +364,21 @@ impl End {
             objects: objects.iter().take(MAX_OBJECTS).map(bounds::object).collect(),
             drift: reply.drift.iter().take(MAX_DRIFT).map(|name| bounds::cut(name)).collect(),
             bounds_crossed: objects.iter().any(Object::bounds_crossed),
-            ..Self::new(Code::Ok, if context.is_own() { Sent::No } else { Sent::Yes }, context, client)
+            ..Self::new(Code::Ok, if context.is_own() { Sent::No } else { Sent::Yes }, None, context, client)
         }
     }
 
     fn of_error(error: &Error, context: &Context, client: Client) -> Self {
         Self {
             reason: error.reason,
-            rule: error.rule.as_deref().map(bounds::cut),
-            ..Self::new(error.code, error.sent, context, client)
+            rule: error.rule.as_deref().map(bounds::rule),
+            ..Self::new(error.code, error.sent, Some(error), context, client)
         }
     }
 
-    fn new(code: Code, sent: Sent, context: &Context, client: Client) -> Self {
+    fn new(code: Code, sent: Sent, error: Option<&Error>, context: &Context, client: Client) -> Self {
         Self {
-            decision: Decision::of(context.is_permitted()),
+            decision: Decision::of(context.is_permitted(), error),
             code,
             reason: None,
             rule: None,
@@ -376,14 +395,6 @@ impl End {
     }
 }
 
-impl Count {
-    /// One more.
-    pub(super) fn add(count: &mut Option<Self>, now: SystemTime) {
-        let count = count.get_or_insert(Self { number: 0, first: now, last: now });
-        (count.number, count.last) = (count.number + 1, now);
-    }
-}
-
 impl Client {
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -394,9 +405,11 @@ impl Client {
     }
 }
 
-fn rulings(context: &Context) -> Vec<Ruling> {
+/// And whether there are more.
+fn rulings(context: &Context) -> (Vec<Ruling>, bool) {
     let mut rulings = context.rulings();
     rulings.sort_by_key(|ruling| (!ruling.refuses(), !ruling.is_broken()));
+    let is_cut = rulings.len() > MAX_RULINGS;
     rulings.truncate(MAX_RULINGS);
-    rulings
+    (rulings, is_cut)
 }

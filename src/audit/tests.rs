@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{Config, Detail, Log, PATIENCE, Record, Unavailable, level::Level, segment};
+use super::{Audit, Client, Config, Detail, Log, PATIENCE, Record, Unavailable, level::Level, segment};
 use crate::{
     call::{Call, Context, RequestId, UnknownField, tests::call},
     error::{Error, Reason},
@@ -24,6 +24,7 @@ mod disk;
 mod policy;
 pub(super) mod read;
 mod stages;
+mod waits;
 
 const INSTANCE: &str = "gateway-0";
 
@@ -81,6 +82,15 @@ impl Fixture {
 
 pub(super) fn create() -> Call {
     call(&CREATE_PREBUILD, &pb::CreatePrebuildRequest { project_id: "p".to_owned(), ..Default::default() })
+}
+
+/// The call of an intent has ended.
+pub(super) fn end(intent: &Record) -> Record {
+    let mut end = intent.clone();
+    let context = create().context;
+    context.set_intended();
+    end.ends(&Err(Error::refuse(Reason::UpstreamOutcomeUnknown)), &context, Client::There);
+    end
 }
 
 fn get(prebuild_id: String) -> Call {
@@ -209,9 +219,10 @@ async fn what_a_filter_names_is_bounded() {
 async fn close_writes_everything_and_ends_the_writer() {
     let fixture = Fixture::new();
     let context = Context::new(RequestId::new(), Instant::now(), None);
+    let audit = Audit::new(fixture.log.clone(), fixture.detail(Level::default()));
     for _ in 0..500 {
-        fixture.log.enqueue(&Record::of(&create())).await.unwrap();
-        fixture.log.refused(&context, &Error::refuse(Reason::IdentityConflict));
+        fixture.log.room().await.unwrap().take(&Record::of(&create()));
+        audit.refused(&context, &Error::refuse(Reason::IdentityConflict));
     }
     fixture.log.close().await;
     assert_eq!(fixture.records().len(), 1000);

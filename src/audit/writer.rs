@@ -41,6 +41,8 @@ pub(super) struct Writer {
     journal: Journal,
     /// Ends of calls that were not written when they came. They are written first, once that is possible.
     owed: Vec<Waiting>,
+    /// Ends of calls that were written and not yet brought to stable storage, unless the journal has done so by itself.
+    in_doubt: u64,
     told: Told,
     metrics: Metrics,
     /// When the journal was last opened again, or that was tried.
@@ -52,7 +54,7 @@ pub(super) struct Writer {
 /// What the handles tell the writer, and the other way round.
 #[derive(Debug)]
 pub(super) struct Told {
-    /// Records that are missing, of which there is no word yet.
+    /// Ends of calls that are missing, of which there is no word yet.
     pub(super) missed: Arc<AtomicU64>,
     /// Refusals that are counted.
     pub(super) fold: Arc<Fold>,
@@ -82,7 +84,7 @@ struct Group {
 
 impl Writer {
     pub(super) fn new(journal: Journal, told: Told, metrics: Metrics) -> Self {
-        Self { journal, owed: Vec::new(), told, metrics, tried: None, is_shut: false }
+        Self { journal, owed: Vec::new(), in_doubt: 0, told, metrics, tried: None, is_shut: false }
     }
 
     /// Runs until it is told to close, or the last handle is gone. Blocks its thread while the disk works.
@@ -163,13 +165,11 @@ impl Writer {
         let missed = self.told.missed.swap(0, Ordering::Relaxed);
         let (mut drafts, durable): (Vec<_>, Vec<_>) =
             others.into_iter().map(|waiting| (waiting.draft, waiting.durable)).unzip();
-        // Of an intent that is refused a reject follows.
-        let count = drafts.iter().filter(|draft| draft.stage != AuditStage::Intent).count() as u64;
-        drafts.extend((missed > 0).then(|| gap(missed)));
+        drafts.extend((missed > 0).then(|| gap(missed).draft()));
         let waits = durable.iter().any(Option::is_some);
         let written = self.write(&drafts, waits || missed > 0);
         if written.is_err() {
-            self.told.missed.fetch_add(missed + count, Ordering::Relaxed);
+            self.told.missed.fetch_add(ends(&drafts), Ordering::Relaxed);
         }
         answer(durable, written);
     }
@@ -178,6 +178,7 @@ impl Writer {
         let (begun, in_doubt) = (Instant::now(), self.in_doubt());
         match self.journal.append(drafts, sync) {
             Ok(()) => {
+                self.in_doubt = if sync { 0 } else { in_doubt + ends(drafts) };
                 drafts.iter().for_each(|draft| self.metrics.audit_recorded(draft.stage));
                 if sync {
                     self.metrics.audit_synced(begun.elapsed());
@@ -209,10 +210,13 @@ impl Writer {
             self.broke(&fault, in_doubt);
             self.reopen();
         }
-        let folded = self.told.fold.due(SystemTime::now());
-        self.write_own(&folded);
-        if !self.told.healthy.load(Ordering::Relaxed) && self.probe().is_ok() {
+        if !self.is_healthy() && self.probe().is_ok() {
             self.tell_gap();
+        }
+        // What is counted meanwhile can wait: told to a disk that is gone, it would be a mere gap.
+        if self.is_healthy() {
+            let folded = self.told.fold.due(SystemTime::now());
+            self.write_own(&folded);
         }
         self.journal.tell();
         self.measure();
@@ -232,9 +236,13 @@ impl Writer {
         self.write_others(waiting.collect());
     }
 
-    /// Of the records in doubt nobody is told twice.
+    /// Of what is in doubt nobody is told twice.
     fn in_doubt(&self) -> u64 {
-        if self.journal.is_open() { self.journal.in_doubt() } else { 0 }
+        if self.journal.is_open() && self.journal.in_doubt() > 0 { self.in_doubt } else { 0 }
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.told.healthy.load(Ordering::Relaxed)
     }
 
     fn is_well(&self) {
@@ -243,7 +251,7 @@ impl Writer {
         }
     }
 
-    /// `in_doubt` records were written before it and not yet brought to stable storage.
+    /// `in_doubt` ends of calls were written before it and not yet brought to stable storage.
     fn broke(&mut self, fault: &Fault, in_doubt: u64) -> Unavailable {
         self.told.healthy.store(false, Ordering::Relaxed);
         self.metrics.audit_failed();
@@ -284,7 +292,7 @@ impl Writer {
     /// With what was on stable storage and is lost.
     fn tell_gap(&mut self) {
         let missed = self.told.missed.swap(0, Ordering::Relaxed) + self.journal.take_lost();
-        if missed > 0 && self.write(&[gap(missed)], true).is_err() {
+        if missed > 0 && self.write(&[gap(missed).draft()], true).is_err() {
             self.told.missed.fetch_add(missed, Ordering::Relaxed);
         }
     }
@@ -295,6 +303,11 @@ impl Writer {
         let folded = self.told.fold.rest();
         self.write_own(&folded);
         self.tell_gap();
+        let missed = self.told.missed.load(Ordering::Relaxed);
+        if missed > 0 || !self.owed.is_empty() {
+            let owed = self.owed.len();
+            tracing::error!(missed, owed, "the audit log ends without these ends of calls");
+        }
         match self.journal.close() {
             Ok(()) => {}
             Err(fault) => {
@@ -312,10 +325,13 @@ fn answer(durable: Vec<Option<Durable>>, written: Result<(), Unavailable>) {
     }
 }
 
-/// `count` records are missing here.
-fn gap(count: u64) -> Draft {
-    let members = Map::from_iter([("count".to_owned(), json!(count))]);
-    Record::own(AuditStage::Gap, members).draft()
+fn ends(drafts: &[Draft]) -> u64 {
+    drafts.iter().map(|draft| draft.ends).sum()
+}
+
+/// The ends of `count` calls are missing here.
+pub(super) fn gap(count: u64) -> Record {
+    Record::own(AuditStage::Gap, Map::from_iter([("count".to_owned(), json!(count))]))
 }
 
 /// Runs the writer in a thread of its own, as the disk blocks it.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use crate::rpc::{self, Class, MethodSpec};
 
 /// One thing that a credential is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
 #[schemars(with = "String")]
 pub enum Scope {
     /// Every method of a class: `read`, `mutate` or `secret`.
@@ -20,7 +20,7 @@ pub enum Scope {
 }
 
 /// All that a credential is good for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scopes(Arc<[Scope]>);
 
 /// Neither a class nor a method that is served.

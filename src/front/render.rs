@@ -44,7 +44,7 @@ const ACCEPT_POST: &str = "application/grpc, application/grpc-web, application/j
 /// The layer.
 #[derive(Clone, Debug)]
 pub struct Render {
-    pub log: audit::Log,
+    pub audit: audit::Audit,
     /// Whether the gateway's own refusals carry its `ErrorInfo`.
     pub explains: bool,
 }
@@ -77,7 +77,7 @@ where
     }
 
     fn call(&mut self, mut request: HttpRequest) -> Self::Future {
-        let Self { settings: Render { log, explains }, inner } = self.clone();
+        let Self { settings: Render { audit, explains }, inner } = self.clone();
         let protocol = Protocol::of(&request);
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let context = Context::new(RequestId::new(), Instant::now(), peer);
@@ -90,7 +90,7 @@ where
                 Err(error) => {
                     // What reached the call plane is recorded there.
                     if context.claim(Recorder::WirePlane) {
-                        log.refused(&context, &error);
+                        audit.refused(&context, &error);
                     }
                     render(protocol, error, &context, explains)
                 }

@@ -65,7 +65,7 @@ impl Told {
         let answered = if context.is_own() { Sent::No } else { Sent::Yes };
         let (code, reason, forwarded) =
             error.map_or((Code::Ok, None, answered), |error| (error.code, error.reason, error.sent));
-        let decision = Decision::of(context.is_permitted());
+        let decision = Decision::of(context.is_permitted(), error);
         let latency = context.received().elapsed();
         telemetry::name_span(&self.span, method);
         telemetry::finish_server(&self.span, self.protocol.system(), code, reason);

@@ -4,7 +4,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -18,13 +18,14 @@ use governor::{
 use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::pace::Pace;
-use crate::{call::OrgId, rule::Rate};
+use crate::{
+    call::{OrgId, Peer},
+    rule::Rate,
+};
 
 /// Buckets, at some 300 bytes each; those that were left alone for longest go first. Who has more addresses than that
 /// gets past this, as past any such limit.
 const MAX_BUCKETS: u64 = 65_536;
-/// What one customer or host has of IPv6, at the least (RFC 6177): 64 bits of network.
-const IPV6_NETWORK: u128 = u128::MAX << 64;
 /// A forgotten bucket has to have been full: this much more than it takes to fill one.
 const FORGET_MARGIN: Duration = Duration::from_secs(1);
 
@@ -69,7 +70,7 @@ where
     /// # Errors
     /// It was one too many.
     pub fn spend(&self, peer: SocketAddr, org: Option<&OrgId>) -> Result<(), Spent> {
-        let key = (peer_of(peer), org.cloned());
+        let key = (Peer(peer).network(), org.cloned());
         let bucket = self.buckets.get_with(key, || Arc::new(Bucket::new(self.rate, &self.clock)));
         bucket.limiter.check().map_err(|until| {
             *bucket.empty_until.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -80,7 +81,7 @@ where
 
     /// Whether the last refusal of a stranger there was one too many, and nothing has come into the bucket since.
     pub fn is_spent(&self, peer: SocketAddr) -> bool {
-        self.buckets.get(&(peer_of(peer), None)).is_some_and(|bucket| {
+        self.buckets.get(&(Peer(peer).network(), None)).is_some_and(|bucket| {
             let until = *bucket.empty_until.lock().unwrap_or_else(PoisonError::into_inner);
             until.is_some_and(|until| until.duration_since(self.clock.now()) > 0.into())
         })
@@ -105,13 +106,5 @@ impl<C: Clock + Clone> Clone for Refusals<C> {
 impl<C: Clock> fmt::Debug for Refusals<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Refusals").field(&self.rate).finish()
-    }
-}
-
-/// Whom an address stands for: an IPv4 address, or a network of IPv6. A mapped address is what it maps to.
-fn peer_of(peer: SocketAddr) -> IpAddr {
-    match peer.ip().to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK).into(),
-        address @ IpAddr::V4(_) => address,
     }
 }

@@ -233,7 +233,7 @@ fn no_secret_is_in_anything_that_is_written() {
         let shows = |part: &str| audit::text(&directory).contains(part);
         assert_eq!(shows(r#""data":{"pagination":{"token":"hmac:"#), level != "metadata", "{level}");
         assert_eq!(shows(r#""snapshotId":"hmac:"#), level == "request_response", "{level}");
-        assert_eq!(shows(r#""names":["hmac:"#), unknown == "drop", "{level}");
+        assert!(shows(r#""names":["hmac:"#), "{level}, {unknown}");
         assert!(shows(ID), "{level}");
         told.has_no_canary(level);
     }

@@ -172,8 +172,10 @@ impl Gateways {
         let policy = Policy::new(Edition::of(&texts, &Ground::default())?);
         Ok(Gateway::new(Stages {
             tasks: TaskTracker::new(),
-            log: self.log.clone(),
-            detail: audit::Detail::of(&audit::Config::at(self.folder.path().to_owned()))?,
+            audit: audit::Audit::new(
+                self.log.clone(),
+                audit::Detail::of(&audit::Config::at(self.folder.path().to_owned()))?,
+            ),
             bind: Bind(policy),
             limits: Limits::new(Engine::local(MonotonicClock)),
             budgets: Budgets::default(),

@@ -65,8 +65,9 @@ pub async fn run() -> Result<(), BoxError> {
     let port = listener.local_addr()?.port();
     let folder = tempfile::tempdir()?;
     let metrics = Metrics::new();
-    let log = audit::Log::open(&audit::Config::at(folder.path()), metrics.clone())?;
-    let service = service(&request, log, metrics)?;
+    let config = audit::Config::at(folder.path());
+    let log = audit::Log::open(&config, metrics.clone())?;
+    let service = service(&request, audit::Audit::new(log, audit::Detail::of(&config)?), metrics)?;
     let server = Server::new(Config::default(), Shutdown { grace: Duration::from_secs(1) })?;
     let drain = CancellationToken::new();
     let stop = drain.clone();
@@ -105,7 +106,7 @@ fn tls(credentials: &Credentials) -> Result<Tls, BoxError> {
 /// The wire plane as it is shipped, behind a door that gives every request a key.
 fn service(
     request: &ServerRequest,
-    log: audit::Log,
+    audit: audit::Audit,
     metrics: Metrics,
 ) -> Result<
     impl Service<HttpRequest, Response = HttpResponse, Error = Infallible, Future: Send> + Clone + Send + use<>,
@@ -120,7 +121,7 @@ fn service(
     let front =
         Front::new(Conformance, [&UNARY, &IDEMPOTENT_UNARY], config, allowed(Some(QUERY)), metrics.clone());
     let wire = Wire {
-        log,
+        audit,
         // A suite is refused on purpose, again and again.
         peers: front::Peers::new(Rate::per_second(ENOUGH, ENOUGH), metrics.clone()),
         metrics,

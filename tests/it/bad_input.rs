@@ -330,12 +330,13 @@ impl Handle for Panics {
 async fn a_handler_that_panics() {
     let directory = tempfile::tempdir().unwrap();
     let metrics = Metrics::new();
-    let log = audit::Log::open(&audit::Config::at(directory.path()), metrics.clone()).unwrap();
+    let config = audit::Config::at(directory.path());
+    let log = audit::Log::open(&config, metrics.clone()).unwrap();
     let key = value!([{"id": "ci", "subject": "ci", "org": "acme",
         "sha256": prebuild_gateway::identity::api_key::KeyHash::of(ACME_KEY).to_string()}]);
     let keys: Vec<prebuild_gateway::identity::Config> = serde_json::from_value(key).unwrap();
     let wire = Wire {
-        log: log.clone(),
+        audit: audit::Audit::new(log.clone(), audit::Detail::of(&config).unwrap()),
         metrics: metrics.clone(),
         in_flight: 8,
         peers: front::Peers::new(limit::Config::default().refusals, metrics.clone()),

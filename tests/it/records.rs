@@ -176,19 +176,21 @@ async fn a_secret_whose_caller_left_is_on_record_with_upstreams_answer() {
 /// A JSON key may hold anything: its hash is told, and its place.
 #[tokio::test]
 async fn unknown_fields_are_placed_and_their_names_hashed() {
-    let upstream = Upstream::start([Answer::Bytes(shown())]).await;
-    let drops = |config: &mut Config| config.requests.unknown_fields = Unknown::Drop;
-    let gateway = Gateway::with(upstream.address, drops).await;
-    let mut raw = Raw::connect(gateway.address).await;
-    let body = format!(r#"{{"prebuildId": "{ID}", "n0t-a-field": 1}}"#);
-    let answered = raw.call(JSON.request(&raw, "GetPrebuild"), body).await;
-    assert_eq!(answered.status, 200);
-    let keys = Keys::read(&gateway.audit().join("hash-keys")).unwrap();
-    let audited = gateway.end().await;
-    assert_eq!(
-        audited.only("outcome")["unknown"],
-        value!({"count": 1, "places": ["?"], "names": [keys.digest("n0t-a-field")]})
-    );
+    for (unknown, status, stage) in [(Unknown::Drop, 200, "outcome"), (Unknown::Reject, 400, "reject")] {
+        let upstream = Upstream::start([Answer::Bytes(shown())]).await;
+        let change = |config: &mut Config| config.requests.unknown_fields = unknown;
+        let gateway = Gateway::with(upstream.address, change).await;
+        let mut raw = Raw::connect(gateway.address).await;
+        let body = format!(r#"{{"prebuildId": "{ID}", "n0t-a-field": 1}}"#);
+        let answered = raw.call(JSON.request(&raw, "GetPrebuild"), body).await;
+        assert_eq!(answered.status, status);
+        let keys = Keys::read(&gateway.audit().join("hash-keys")).unwrap();
+        let audited = gateway.end().await;
+        assert_eq!(
+            audited.only(stage)["unknown"],
+            value!({"count": 1, "places": ["?"], "names": [keys.digest("n0t-a-field")]})
+        );
+    }
 }
 
 /// With the log away, a read is refused, unless the operator lets reads go on; and a mutation in any case.
@@ -212,6 +214,7 @@ async fn reads_pass_where_they_may() {
             read.as_ref().map_err(|status| status.code()).err(),
             (!passes).then_some(Code::Unavailable)
         );
+        assert_eq!(upstream.seen().len(), usize::from(passes), "what is not answered is not asked");
         let refused = client.create_prebuild(create()).await.unwrap_err();
         assert_eq!(refused.reason().as_deref(), Some("AUDIT_UNAVAILABLE"));
     }

@@ -59,9 +59,11 @@ impl Journal {
     pub(super) fn fail(&mut self, error: io::Error) -> Fault {
         if let Some(segment) = self.segment.take() {
             if !segment.is_kept() {
-                self.lost += self.trusted.taken.saturating_sub(self.begun.taken);
+                let again = self.open.lose();
+                let lost = self.trusted.taken.saturating_sub(self.begun.taken);
+                self.lost += lost.saturating_sub(again.len() as u64);
                 self.trusted = self.begun.clone();
-                self.again.extend(self.open.lose());
+                self.again.extend(again);
             }
             self.taken = self.trusted.taken;
             // One over void records speaks for nothing, and is not to be told as if it did.

@@ -6,6 +6,8 @@ use crate::rpc::{Facts, Filter, Object};
 
 /// Values from outside are cut to this many characters; a UUID has 36.
 const MAX_VALUE: usize = 64;
+/// So are rules to this many: `rules.` and an id of the policy's, of at most 64.
+const MAX_RULE: usize = 70;
 /// Ids of one filter in a record: as many as validation allows.
 const MAX_FILTER_IDS: usize = 25;
 /// Stands for an id that is none.
@@ -19,6 +21,18 @@ pub(in crate::audit) fn id(id: &str) -> String {
 /// At most [`MAX_VALUE`] characters of a value from outside.
 pub(super) fn cut(value: &str) -> String {
     value.chars().take(MAX_VALUE).collect()
+}
+
+pub(super) fn rule(rule: &str) -> String {
+    rule.chars().take(MAX_RULE).collect()
+}
+
+/// Whether [`facts`] leaves ids out.
+pub(super) fn are_cut(facts: &Facts) -> bool {
+    let Filter { projects, classes, creators, executors, phases, triggers } = &facts.filter;
+    let ids = [projects, classes, creators, executors];
+    let longest = ids.map(Vec::len).into_iter().chain([phases.len(), triggers.len()]).max();
+    longest > Some(MAX_FILTER_IDS)
 }
 
 /// Validation bounds what is allowed, but a reject record is written for what is not.

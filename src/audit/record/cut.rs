@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use super::{About, Record, event::MAX_TAIL};
+use super::{About, REQUEST, RESOURCES, RESPONSE, RULINGS, Record, UNKNOWN_FIELDS, event::MAX_TAIL};
 
 /// What is cut, in this order: as it is named in `unmapped.truncated`, and how it gets shorter. What policy saw goes last.
 const CUTS: [(&str, Cut); 7] = [
-    ("api.response.data", response),
-    ("api.request.data", request),
+    (RESPONSE, response),
+    (REQUEST, request),
     ("unmapped.drift", drift),
-    ("unmapped.unknown_fields", unknown),
-    ("resources", resources),
+    (UNKNOWN_FIELDS, unknown),
+    (RESOURCES, resources),
     ("unmapped.attempts", attempts),
-    ("unmapped.rulings", rulings),
+    (RULINGS, rulings),
 ];
 
 /// Makes a record shorter; false where there is nothing left to cut.
@@ -22,12 +22,8 @@ impl Record {
     /// The tail, once as much is cut as it takes.
     pub(super) fn cut(mut self) -> Vec<u8> {
         for (name, cut) in CUTS {
-            let mut is_cut = false;
             while self.about.as_deref_mut().is_some_and(cut) {
-                if !is_cut {
-                    self.truncated.push(name);
-                    is_cut = true;
-                }
+                self.lacks(name, true);
                 let tail = self.whole();
                 if tail.len() <= MAX_TAIL {
                     return tail;

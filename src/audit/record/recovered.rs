@@ -32,5 +32,5 @@ pub(in crate::audit) fn recovered(sequence: u64, intent: &[u8], now: SystemTime)
     tail.extend(ascii::members(&unmapped));
     tail.push(b',');
     tail.extend(ascii::members(&event));
-    Some(line::Draft { stage: AuditStage::Recovered, request: Some(request), tail })
+    Some(line::Draft { stage: AuditStage::Recovered, request: Some(request), ends: 1, tail })
 }

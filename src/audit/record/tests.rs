@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Client, Count, Record, event::MAX_TAIL};
+use super::{Client, Common, Count, Record, event::MAX_TAIL};
 use crate::{
-    audit::tests::read,
+    audit::{tests::read, writer},
     call::{AttemptKind, Call, Context, Mismatch, MismatchKind, Reply, RequestId, UnknownField, tests},
-    error::{Error, Reason},
+    error::{Code, Error, Reason},
     proto::gitpod::v1 as pb,
     rpc::{CANCEL_PREBUILD, LIST_PREBUILDS, Object, Seen},
     rule::{Applied, Mode, Outcome, Version},
@@ -19,6 +19,14 @@ use crate::{
 };
 
 const ID: &str = "0198c0de-0000-7000-8000-000000000001";
+
+impl Record {
+    /// It tells of this request.
+    pub(in crate::audit) fn with_request(mut self, request: RequestId) -> Self {
+        self.request = Some(request);
+        self
+    }
+}
 
 /// A call by id that upstream was asked about first.
 async fn cancel() -> Call {
@@ -105,7 +113,7 @@ fn expected() -> Value {
 #[tokio::test]
 async fn an_intent_is_as_documented() {
     let record = Record::of(&cancel().await);
-    assert!(record.is_intent());
+    assert_eq!(record.stage(), AuditStage::Intent);
     assert_eq!(shown(&record), expected());
 }
 
@@ -180,13 +188,11 @@ async fn a_reject_is_as_documented() {
 
 #[test]
 fn what_the_gateway_tells_of_its_log_is_as_documented() {
-    let own: Map<_, _> =
-        [("count".to_owned(), json!(3)), ("reason".to_owned(), json!("write"))].into_iter().collect();
-    let record = shown(&Record::own(AuditStage::Gap, own));
+    let record = shown(&writer::gap(3));
     assert_eq!(
         record,
         json!({
-            "unmapped": {"stage": "gap", "time": "TIME", "count": 3, "reason": "write"},
+            "unmapped": {"stage": "gap", "time": "TIME", "count": 3},
             "class_uid": 6003,
             "category_uid": 6,
             "activity_id": 99,
@@ -263,7 +269,95 @@ fn a_strangers_reject_and_what_counts_others_like_it_are_as_documented() {
     ] {
         expected.pointer_mut(of).unwrap().as_object_mut().unwrap().remove(key).unwrap();
     }
-    assert_eq!(shown(&reject.like().counted(count)), expected);
+    let common = Common { from: Some(peer.ip()), protocol: Some("connect"), has_facts: false };
+    assert_eq!(shown(&reject.like(common).counted(count)), expected);
+}
+
+/// So many are missing where it cannot be written.
+#[test]
+fn a_record_counts_the_calls_whose_ends_it_tells() {
+    let call = tests::call(&CANCEL_PREBUILD, &pb::CancelPrebuildRequest::default());
+    let reject = Record::refused(&call.context, &Error::refuse(Reason::Unauthenticated));
+    let common = Common { from: None, protocol: None, has_facts: false };
+    let now = SystemTime::now();
+    let aggregate = reject.like(common).counted(Count { number: 7, first: now, last: now });
+    let checkpoint = Record::own(AuditStage::Checkpoint, serde_json::Map::new());
+    let records = [(Record::of(&call), 0), (reject, 1), (aggregate, 7), (writer::gap(3), 3), (checkpoint, 0)];
+    records.iter().for_each(|(record, ends)| assert_eq!(record.draft().ends, *ends, "{record:?}"));
+}
+
+/// Rules have let it pass, and a budget has not.
+#[tokio::test]
+async fn what_a_budget_refuses_is_refused() {
+    let call = cancel().await;
+    let mut record = Record::of(&call);
+    call.context.set_permitted();
+    end(&mut record, &call, &Err(Error::refuse(Reason::BudgetExceeded).with_rule("budgets.org.creates")));
+    let shown = whole(&record);
+    assert_eq!(shown["unmapped"]["decision"], "refused");
+    let authorization = &shown["actor"]["authorizations"][0];
+    assert_eq!(authorization["decision"], "refused");
+    assert_eq!(authorization["policy"]["uid"], "budgets.org.creates");
+    // That upstream cannot be reached, or refuses, is no decision of the gateway's.
+    for error in [
+        Error::refuse(Reason::UpstreamUnreachable),
+        Error::upstream(Code::PermissionDenied, "no").with_rule("theirs"),
+    ] {
+        end(&mut record, &call, &Err(error));
+        assert_eq!(whole(&record)["unmapped"]["decision"], "allowed");
+    }
+}
+
+/// It was answered before it became a call, as its time was up.
+#[test]
+fn who_was_told_that_the_deadline_has_passed_was_not_there() {
+    let context = Context::new(RequestId::new(), Instant::now(), None);
+    for (reason, is_expired, client) in [
+        (Reason::Unauthenticated, false, "there"),
+        (Reason::CallerGone, false, "gone"),
+        (Reason::DeadlineExceeded, false, "expired"),
+        (Reason::PeerLimited, true, "expired"),
+    ] {
+        if is_expired {
+            context.set_expired();
+        }
+        let record = Record::refused(&context, &Error::refuse(reason));
+        assert_eq!(whole(&record)["unmapped"]["client"], client);
+    }
+}
+
+#[test]
+fn what_is_cut_is_named() {
+    let filter =
+        pb::list_prebuilds_request::Filter { project_ids: vec![ID.to_owned(); 26], ..Default::default() };
+    let request = pb::ListPrebuildsRequest { filter: Some(filter), ..Default::default() };
+    let call = tests::call(&LIST_PREBUILDS, &request);
+    let applied = |number: usize| Applied {
+        rule: format!("rules.{number}").as_str().into(),
+        mode: Mode::Audit,
+        candidate: false,
+        value: (),
+        link: None,
+    };
+    call.context.add_rulings((0..33).map(|number| applied(number).ruling(Outcome::Broken)));
+    let unknown = UnknownField { place: "?".to_owned(), name: None };
+    call.context.set_unknown(vec![unknown; 17]);
+    let mut record = Record::of(&call);
+    record.set_request(None);
+    let objects = vec![Object { id: ID.to_owned(), ..Object::default() }; 101];
+    end(&mut record, &call, &Ok(Reply { seen: Seen { objects, next: None }, ..tests::reply() }));
+    record.set_response(None);
+    let mut cut: Vec<_> =
+        whole(&record)["unmapped"]["truncated"].as_array().unwrap().iter().map(Value::to_string).collect();
+    cut.sort();
+    let names = ["api.request.data", "api.response.data", "resources"].into_iter();
+    let names = names.chain(["unmapped.facts", "unmapped.rulings", "unmapped.unknown_fields"]);
+    assert_eq!(cut, names.map(|name| format!("{name:?}")).collect::<Vec<_>>());
+
+    // A rule of the policy's has at most 64 characters behind `rules.`.
+    let rule = format!("rules.{}", "n".repeat(64));
+    end(&mut record, &call, &Err(Error::refuse(Reason::PolicyDenied).with_rule(rule.clone())));
+    assert_eq!(whole(&record)["unmapped"]["rule"], rule);
 }
 
 /// What refused is in the record of a refusal: the effective request, with the object that it is about.

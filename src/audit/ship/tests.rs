@@ -16,7 +16,7 @@ use crate::{
         self, Log, Record,
         read::{Instance, Joined},
         segment,
-        tests::create,
+        tests::{create, end},
     },
     file::Credential,
     telemetry::Metrics,
@@ -69,6 +69,15 @@ impl Shipped {
     async fn intend(&self, count: usize) {
         for _ in 0..count {
             self.log.intend(&Record::of(&create())).await.unwrap();
+        }
+    }
+
+    /// Calls with their ends.
+    async fn call(&self, count: usize) {
+        for _ in 0..count {
+            let intent = Record::of(&create());
+            self.log.intend(&intent).await.unwrap();
+            self.log.end(&end(&intent)).await.unwrap();
         }
     }
 

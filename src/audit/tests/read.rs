@@ -83,7 +83,6 @@ pub(crate) fn flat(record: &Value) -> Value {
         "count": unmapped["count"],
         "first": unmapped["first"],
         "last": unmapped["last"],
-        "reason": unmapped["reason"],
         "truncated": unmapped["truncated"],
     }))
 }

@@ -19,8 +19,9 @@ use crate::{
 const MADE: &str = "5ea04517-dbfd-42dc-881c-ef58b98f3bf5";
 
 /// The audit stages with an upstream below.
-async fn through<F>(fixture: &Fixture, call: Call, upstream: fn(Call) -> F) -> Result<Reply, Error>
+pub(super) async fn through<U, F>(fixture: &Fixture, call: Call, upstream: U) -> Result<Reply, Error>
 where
+    U: Fn(Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
     let audit = fixture.audit();
