@@ -13,6 +13,7 @@ mod audit {
     pub(super) mod forge;
     mod good;
     mod proofs;
+    mod pruned;
     mod replay;
     mod tampered;
 }

@@ -1,5 +1,4 @@
 //! How much of a log is kept.
-
 //!
 //! How old a record is, the log itself says: the times of a file are what anybody sets them to.
 

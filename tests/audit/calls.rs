@@ -164,11 +164,18 @@ impl Calls {
 
     /// Makes them all, under a policy and into a log, and tells what rules said.
     pub(crate) async fn record(&self, policy: &Path, log: &Path) -> Vec<Said> {
+        let config = audit::Config { instance: "gateway-0".to_owned(), ..audit::Config::at(log) };
+        let log = Log::open(&config, Metrics::new()).unwrap();
+        let said = self.record_into(policy, &log, &Detail::of(&config).unwrap()).await;
+        log.close().await;
+        said
+    }
+
+    /// The same, into a log that goes on.
+    pub(crate) async fn record_into(&self, policy: &Path, log: &Log, detail: &Detail) -> Vec<Said> {
         let ground =
             Ground { orgs: vec!["acme".into(), "globex".into()], in_flight: 1024, ..Ground::default() };
         let policy = Policy::new(Edition::of(&Texts::read(policy).unwrap(), &ground).unwrap());
-        let config = audit::Config { instance: "gateway-0".to_owned(), ..audit::Config::at(log) };
-        let (log, detail) = (Log::open(&config, Metrics::new()).unwrap(), Detail::of(&config).unwrap());
         let mut said = Vec::new();
         for some in self.0.chunks(AT_A_TIME) {
             let mut tasks = JoinSet::new();
@@ -177,7 +184,6 @@ impl Calls {
             }
             said.extend(tasks.join_all().await);
         }
-        log.close().await;
         said.sort_by(|one: &Said, other| one.request.cmp(&other.request));
         said
     }

@@ -43,7 +43,7 @@ def verify(directory, keys, kept, given=False):  # given: the keys are not the o
     for number, lines, first in segments(directory):
         if begins:
             need(size == first["trusted"] <= number, size, f"missing, or too many, before segment {number}")
-            need(tree == hashes(first["tree" if size == number else "trusted_tree"]), number, "another tree")
+            need(tree == hashes(first["tree" if size == number else "trusted_tree"]), number, "another tree"); met.append((size, root(tree)) == kept)
         prev, size, tree, begins[number] = prev if size == number else None, number, hashes(first["tree"]), first["tree"]
         need(len(tree) == number.bit_count() and first.get("signed", 0) <= first["trusted"], number, "no such tree, or signed records lost")
         for size, line in enumerate(lines, number):
@@ -61,7 +61,7 @@ def verify(directory, keys, kept, given=False):  # given: the keys are not the o
                 need(own["checkpoint"].split("\n")[0].endswith("/" + log.decode()), size, "a checkpoint of another log")
                 need(opened(own["checkpoint"], keys) == (size, root(tree)), size, "a checkpoint of another tree")
                 signed = size
-            pruned += [(size, own["size"])] if stage == "pruned" else []
+            pruned += [(size, own["size"])] if stage == "pruned" else []; need(not pruned or pruned[-1][1] <= size, size, "not before it")
             need(stage != "pruned" or own["size"] not in begins or root(hashes(begins[own["size"]])) == plain(own["root"]), size, "another root")
             push(tree, size, prev); last = last if stage == "checkpoint" else stage
         size = number + len(lines)

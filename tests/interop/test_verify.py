@@ -246,6 +246,25 @@ def test_they_agree_on_logs_that_are_good(gateway_binary, made):
     assert agree(gateway_binary, *made) == [True, True]
 
 
+def test_they_agree_that_a_record_removes_only_what_is_before_it(gateway_binary, tmp_path):
+    log = Log(tmp_path / "gateway-0")
+    plain(log)
+    log.record("pruned", first=0, size=log.size + 1, root=base64.b64encode(verify.root([])).decode())
+    log.checkpoint()
+    assert agree(gateway_binary, log.directory, None) == [False, False]
+
+
+def test_they_agree_on_a_checkpoint_of_just_what_is_trusted_before_a_void_range(gateway_binary, tmp_path):
+    log = Log(tmp_path / "gateway-0")
+    plain(log)
+    kept, trusted = tmp_path / "kept", log.size
+    kept.write_text(log.note())
+    log.calls(2)
+    log.segment(trusted)
+    log.checkpoint()
+    assert agree(gateway_binary, log.directory, kept) == [True, True]
+
+
 def test_they_agree_on_logs_that_are_not(gateway_binary, made, tmp_path):
     assert tampered(gateway_binary, *made, tmp_path / "copies") > TAMPERINGS
 
