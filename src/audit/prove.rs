@@ -4,11 +4,10 @@
 //! request of <https://c2sp.org/tlog-witness> that adds a checkpoint.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::Deserialize;
 
 use super::{
     checkpoint::Checkpoint,
-    read::{Instance, Line, ReadError, Segment},
+    read::{Instance, Line, Opening, ReadError, Segment},
     tree::{
         Frontier, Hash,
         proof::{Proof, includes, is_consistent},
@@ -27,17 +26,6 @@ pub enum ProveError {
     Gone(u64),
     #[error("the log has changed while it was read")]
     Changed,
-}
-
-/// The tree at the beginning of a segment.
-#[derive(Deserialize)]
-struct Opening {
-    unmapped: Before,
-}
-
-#[derive(Deserialize)]
-struct Before {
-    tree: Vec<Hash>,
 }
 
 /// That the record is in the log, up to the newest checkpoint: a tlog-proof, with the record as what is extra.
@@ -111,8 +99,8 @@ impl<'a> Start<'a> {
         let segments = begin.map(|begin| &segments[begin..]).ok_or(ProveError::Changed)?;
         let mut lines = segments.first().ok_or(ProveError::Changed)?.lines()?;
         let Line::Record(record) = lines.next()? else { return Err(ProveError::Changed) };
-        let opening: Opening = serde_json::from_slice(record).map_err(|_| ProveError::Changed)?;
-        let tree = Frontier::new(first, opening.unmapped.tree).ok_or(ProveError::Changed)?;
+        let opening = Opening::of(record).ok_or(ProveError::Changed)?;
+        let tree = Frontier::new(first, opening.tree).ok_or(ProveError::Changed)?;
         Ok(Self { tree, segments })
     }
 

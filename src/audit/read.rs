@@ -10,17 +10,18 @@ use std::{
 };
 
 use rustix::fs::{Mode, OFlags};
-use serde::Deserialize;
 
 mod begin;
 mod joined;
 mod lines;
+mod opening;
 mod recorded;
 mod view;
 
 pub use begin::{Begin, MAX_RECORD};
 pub use joined::{Found, Joined};
 pub use lines::{Line, Lines};
+pub use opening::Opening;
 pub use recorded::{Recorded, Unjudged, Word};
 pub use view::View;
 
@@ -60,17 +61,6 @@ pub struct Segment {
 pub struct ReadError {
     pub path: PathBuf,
     pub source: io::Error,
-}
-
-/// What the first record of a segment says of those before it.
-#[derive(Deserialize)]
-struct First {
-    unmapped: Trusted,
-}
-
-#[derive(Deserialize)]
-struct Trusted {
-    trusted: u64,
 }
 
 impl Instance {
@@ -211,10 +201,7 @@ fn segments(numbers: Vec<(u64, PathBuf)>) -> Result<Vec<Segment>, ReadError> {
 /// What the first record of the file says of those before it; nothing where it has no record.
 fn said(path: &Path) -> Result<Option<Option<u64>>, ReadError> {
     Ok(match Lines::open(path)?.next()? {
-        Line::Record(record) => {
-            let first: Result<First, _> = serde_json::from_slice(record);
-            Some(first.ok().map(|first| first.unmapped.trusted))
-        }
+        Line::Record(record) => Some(Opening::of(record).map(|opening| opening.trusted)),
         Line::TooLong => Some(None),
         Line::Torn | Line::End => None,
     })

@@ -82,6 +82,13 @@ struct Group {
     closes: bool,
 }
 
+impl Waiting {
+    /// An intent whose call is over.
+    fn is_given_up(&self) -> bool {
+        self.draft.stage == AuditStage::Intent && self.durable.as_ref().is_some_and(Durable::is_closed)
+    }
+}
+
 impl Writer {
     pub(super) fn new(journal: Journal, told: Told, metrics: Metrics) -> Self {
         Self { journal, owed: Vec::new(), in_doubt: 0, told, metrics, tried: None, is_shut: false }
@@ -114,11 +121,7 @@ impl Writer {
             match entry {
                 Entry::Record(waiting) if self.journal.is_owed(&waiting.draft) => group.ends.push(waiting),
                 // Its call was refused, as it took too long: nothing of it is to follow.
-                Entry::Record(Waiting { draft, durable: Some(durable) })
-                    if draft.stage == AuditStage::Intent && durable.is_closed() =>
-                {
-                    drop(draft);
-                }
+                Entry::Record(waiting) if waiting.is_given_up() => {}
                 Entry::Record(waiting) => group.others.push(waiting),
                 Entry::Probe(told) => group.probes.push(told),
                 Entry::Close => group.closes = true,

@@ -62,16 +62,22 @@ async fn a_file_that_is_removed_takes_no_intent_of_a_later_call_with_it() {
     let removed = directory.path().join("removed");
     fs::create_dir_all(&removed).unwrap();
     fs::rename(&aside, removed.join("gateway-0")).unwrap();
+    let seen = upstream.seen();
+    let refused = Ended::Stopped("AUDIT_UNAVAILABLE".to_owned());
     for (project, gone) in logged_of_removed(&removed) {
+        // Its intent was written and not acknowledged: it stands for nothing, and its refusal may be one of a count.
+        if got.get(&project) == Some(&refused) && !seen.contains(&project) {
+            continue;
+        }
         let of = all.entry(project).or_default();
         of.intents = of.intents.max(gone.intents);
         if of.ends.is_empty() {
             of.ends = gone.ends;
         }
     }
-    let found = violations(&upstream.seen(), &got, &all);
+    let found = violations(&seen, &got, &all);
     assert!(found.is_empty(), "{} violations:\n{}", found.len(), found[..found.len().min(20)].join("\n"));
-    assert!(upstream.seen().len() > 10 * ROUNDS);
+    assert!(seen.len() > 10 * ROUNDS);
 }
 
 /// One file at a time: each says that those before it do not count, as they are gone.

@@ -2,14 +2,12 @@
 
 use std::cmp::Ordering;
 
-use serde::Deserialize;
-
 use super::{
     Bad, Fault, Hash, Kept, Range, Reason, Report, Signed, Trust, ahead::Record, calls::Calls, kept::Sought,
     pruned::Pruned,
 };
 use crate::audit::{
-    read::{Begin, View},
+    read::{Begin, Opening, View},
     tree::Frontier,
 };
 
@@ -37,20 +35,6 @@ pub(super) struct Walk<'a> {
     calls: Calls,
     pruned: Pruned,
     kept: Vec<Sought<'a>>,
-}
-
-/// What a record `segment` says of what is before it.
-#[derive(Deserialize)]
-struct Opening {
-    unmapped: Before,
-}
-
-#[derive(Deserialize)]
-struct Before {
-    tree: Vec<Hash>,
-    trusted: u64,
-    trusted_tree: Option<Vec<Hash>>,
-    signed: Option<u64>,
 }
 
 impl<'a> Walk<'a> {
@@ -83,9 +67,7 @@ impl<'a> Walk<'a> {
         if begin.stage != SEGMENT {
             return Err(bad(Reason::Unopened));
         }
-        let opening: Opening =
-            serde_json::from_slice(record.bytes).map_err(|_| bad(Reason::Field("tree")))?;
-        let before = opening.unmapped;
+        let before = Opening::of(record.bytes).ok_or(bad(Reason::Field("tree")))?;
         if self.begun {
             self.reach(first, before.trusted)?;
         } else {
@@ -148,7 +130,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What was signed of the records that do not count: it was there, and a disk that fails does not lose that.
-    fn miss(&mut self, first: u64, before: &Before) -> Result<(), Bad> {
+    fn miss(&mut self, first: u64, before: &Opening) -> Result<(), Bad> {
         match before.signed {
             Some(signed) if signed > first => Err((first, Reason::Field("signed"))),
             Some(signed) if signed > before.trusted => {
@@ -160,7 +142,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether their tree is the one that the segment goes on from.
-    fn lead(&mut self, first: u64, before: &Before) -> Result<(), Bad> {
+    fn lead(&mut self, first: u64, before: &Opening) -> Result<(), Bad> {
         let trusted = self.tree.size();
         let (name, roots) = match &before.trusted_tree {
             _ if trusted == first => ("tree", &before.tree),
