@@ -16,7 +16,8 @@ use tempfile::tempdir;
 use super::forge::{Forge, file};
 
 const TAMPERINGS: u64 = 10_000;
-/// Of each way, which are left for the verifier that others have written: tests/interop/test_verify.py.
+/// Of each way, which are left for the verifier that others have written: tests/interop/test_verify.py. With
+/// `PREBUILD_GATEWAY_TAMPERED=all` each tampering is.
 const LEFT: u64 = 100;
 const THREADS: u64 = 4;
 
@@ -113,6 +114,7 @@ fn tamper(worker: u64) {
     let good: Files = forge.segments.iter().map(|one| (one.first, one.lines.clone())).collect();
     let directory = tempdir().unwrap();
     assert_eq!(found(directory.path(), &forge, &good, &trust, &kept), None);
+    let all = std::env::var_os("PREBUILD_GATEWAY_TAMPERED").is_some_and(|left| left == "all");
     let mut random = Random(worker);
     for round in 0..TAMPERINGS / THREADS {
         let way = WAYS[usize::try_from(round).unwrap() % WAYS.len()];
@@ -122,8 +124,8 @@ fn tamper(worker: u64) {
                 break (files, at);
             }
         };
-        if worker == 0 && round / (WAYS.len() as u64) < LEFT {
-            leave(&left().join(format!("{way:?}-{round}")), &forge, &files);
+        if all || worker == 0 && round / (WAYS.len() as u64) < LEFT {
+            leave(&left().join(format!("{way:?}-{worker}-{round}")), &forge, &files);
         }
         let fault = found(directory.path(), &forge, &files, &trust, &kept);
         assert!(fault.is_some(), "worker {worker}, round {round}, {way:?}: not found");

@@ -270,10 +270,10 @@ def test_they_agree_on_logs_that_are_not(gateway_binary, made, tmp_path):
 
 
 def test_the_other_one_finds_what_ours_was_tried_with(gateway_binary):
-    """Of the ten thousand tamperings of tests/audit/tampered.rs, which `cargo test` leaves here, a hundred of each way."""
+    """Of the ten thousand tamperings of tests/audit/tampered.rs `cargo test` leaves a hundred of each way, or all of them."""
     left = list((Path(gateway_binary).parents[1] / "tmp" / "tampered").iterdir())
     ways = {log.name.split("-")[0] for log in left}
-    assert (len(left), len(ways)) == (1400, 14), "run `cargo test --test audit` first"
+    assert len(left) in (1400, 10_000) and len(ways) == 14, "run `cargo test --test audit` first"
     for log in left:
         assert theirs(log / "gateway-0", log / "kept"), log.name
 
