@@ -269,11 +269,10 @@ impl Journal {
         self.reserve(2 * MAX_RECORD)
     }
 
-    /// Tells the newest checkpoint elsewhere, once it is on disk.
+    /// Tells the newest checkpoint elsewhere, once it is on disk; again, where it could not be told.
     pub(super) fn tell(&mut self) {
         let is_there = self.trusted.tree.size() >= self.checkpoint.length;
-        if let Some(note) = self.checkpoint.untold.take_if(|_| is_there) {
-            self.signer.tell(&note);
+        if self.checkpoint.untold.take_if(|note| is_there && self.signer.tell(note)).is_some() {
             self.told = self.checkpoint.covers;
         }
     }

@@ -92,11 +92,7 @@ pub(super) fn recover(instance: &Instance, signer: &LogSigner) -> io::Result<Pas
 pub(super) fn is_ended(instance: &Instance) -> io::Result<bool> {
     let segments = segment::list(instance.path())?;
     let Some(last) = segments.last() else { return Ok(true) };
-    is_closed(&last.path)
-}
-
-fn is_closed(segment: &Path) -> io::Result<bool> {
-    Ok(fs::symlink_metadata(segment)?.permissions().readonly())
+    segment::is_closed(&last.path)
 }
 
 /// The root of the tree over all records before a segment, as its first record has it.
@@ -198,7 +194,7 @@ fn scan(
 fn settle(segment: &Named, good: u64) -> io::Result<()> {
     let file = open(&segment.path)?;
     let size = file.metadata()?.len();
-    if is_closed(&segment.path)? {
+    if segment::is_closed(&segment.path)? {
         // Its writer has closed it, behind its last record.
         return if size == good {
             file.sync_all()

@@ -209,6 +209,11 @@ pub(super) fn close(segment: &Path) -> io::Result<()> {
     fs::set_permissions(segment, Permissions::from_mode(CLOSED_MODE))
 }
 
+/// Whether nobody writes the segment any more.
+pub(super) fn is_closed(segment: &Path) -> io::Result<bool> {
+    Ok(fs::symlink_metadata(segment)?.permissions().readonly())
+}
+
 /// Whatever stands in the place of a segment that is to be made is none: what is left of one that could not be begun.
 pub(super) fn set_aside(directory: &Path, first: u64) -> io::Result<()> {
     let path = directory.join(name(first));

@@ -125,16 +125,20 @@ impl LogSigner {
         Ok(Some(Kept { path: path.clone(), checkpoint }))
     }
 
-    /// Brings a checkpoint to where whoever can write the log may not be able to write.
-    pub(super) fn tell(&self, note: &str) {
+    /// Brings a checkpoint to where whoever can write the log may not be able to write. False if it is not there: that is
+    /// told, too.
+    pub(super) fn tell(&self, note: &str) -> bool {
         match &self.elsewhere {
             Elsewhere::Told => {
                 tracing::info!(log = self.origin.as_str(), checkpoint = note, "audit checkpoint");
+                true
             }
             Elsewhere::File(path) => {
-                if let Err(error) = stable::replace(path, note) {
+                let written = stable::replace(path, note);
+                if let Err(error) = &written {
                     tracing::error!(error = ?error.to_string(), "an audit checkpoint cannot be written to its second place");
                 }
+                written.is_ok()
             }
         }
     }

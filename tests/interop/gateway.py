@@ -121,9 +121,15 @@ class Serve:
     def start(cls, directory, upstream, more=""):
         directory.mkdir()
         key = secrets.token_hex(32)
+        text = SERVE.format(directory=directory, upstream=upstream, hash=sha256(key)) + more
+        return cls.run(directory, text, key)
+
+    @classmethod
+    def run(cls, directory, text, key):
+        """With this configuration; also where one has run before."""
         config = directory / "gateway.toml"
         config.touch(mode=0o600)
-        config.write_text(SERVE.format(directory=directory, upstream=upstream, hash=sha256(key)) + more)
+        config.write_text(text)
         log = directory / "stderr"
         with log.open("w") as stderr:
             process = subprocess.Popen(

@@ -2,8 +2,6 @@
 the middle of a call, and starts again; and of a log from which what was too much is removed."""
 
 import json
-import os
-import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -55,30 +53,17 @@ def upstream():
 
 
 def start(directory, upstream):
-    config = directory / "gateway.toml"
     text = SERVE.format(
         directory=directory, upstream=f"http://127.0.0.1:{upstream.server_address[1]}/api", hash=sha256(KEY)
     )
-    config.touch(mode=0o600)
-    config.write_text(text.replace("[audit]\n", "[audit]\ninstance = 'it'\nreads_pass = true\n"))
-    log = directory / "stderr"
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            [binary(), "serve", "--config", config],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            env=os.environ | {"UPSTREAM_TOKEN": "upstream-token"},
-        )
-    serve = Serve(process, "", KEY, log)
-    serve.base_url = f"http://{serve.address()}/gitpod.v1.PrebuildService"
-    return serve
+    text = text.replace("[audit]\n", "[audit]\ninstance = 'it'\nreads_pass = true\n")
+    return Serve.run(directory, text, KEY)
 
 
 def call(serve, method, message):
     """Whether it was answered."""
     headers = {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
-    request = urllib.request.Request(f"{serve.base_url}/{method}", json.dumps(message).encode(), headers)
+    request = urllib.request.Request(f"{serve.base_url}/gitpod.v1.PrebuildService/{method}", json.dumps(message).encode(), headers)
     try:
         with urllib.request.urlopen(request) as answer:
             return bool(answer.read())

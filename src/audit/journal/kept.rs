@@ -73,11 +73,13 @@ impl Journal {
             self.chain.add(&Record::own(AuditStage::Pruned, members_of(members)).tail(), &mut lines);
             self.sign(&mut lines);
             self.write(&lines, true)?;
-            // Before anything is gone: a log that does not go back to what was told is not gone on with.
             self.tell();
             self.pruned_to = size;
         }
-        self.remove(index);
+        // A log that does not go back to what was told is not gone on with.
+        if self.told > size {
+            self.remove(index);
+        }
         Ok(())
     }
 

@@ -31,7 +31,6 @@ use crate::{
 mod faults;
 mod kept;
 mod recovery;
-mod retention;
 
 const LOG: &str = "gateway-0";
 

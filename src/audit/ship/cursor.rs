@@ -1,11 +1,12 @@
 //! Where a sink is in the log.
 
-use std::{collections::VecDeque, fs, path::Path, sync::Arc};
+use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use super::batch::Batch;
 use crate::audit::{
     reach::Reach,
     read::{Begin, Instance, Line, Lines, ReadError, Segment},
+    segment,
 };
 
 /// Reads on from a sequence number, as far as the log can be relied upon.
@@ -88,6 +89,7 @@ impl Cursor {
         let ends = listed.segments.iter().skip(1).map(|segment| segment.first);
         let closed = listed.segments.iter().zip(ends);
         let mut open = closed.filter(|(_, end)| *end > self.next && *end < reach.trusted);
+        let is_closed = |last: &&Segment| segment::is_closed(&last.path).unwrap_or(false);
         let last = listed.segments.back().filter(|last| is_over && is_closed(last));
         let last = last.map(|last| (last, reach.trusted));
         let open = open.next().or(last.filter(|(last, end)| last.first.max(self.next) < *end));
@@ -146,9 +148,4 @@ impl Listed {
         self.segments.pop_front();
         self.open = None;
     }
-}
-
-/// Nobody writes it any more, and all of it counts.
-fn is_closed(segment: &Segment) -> bool {
-    fs::symlink_metadata(&segment.path).is_ok_and(|metadata| metadata.permissions().readonly())
 }
